@@ -1,0 +1,34 @@
+// What a tracer is told: stops that concern it, and the end of the guest.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "arch/addr.hpp"
+#include "arch/ids.hpp"
+#include "arch/x86/cpu.hpp"
+
+namespace ringside::tracer {
+
+enum class StopReason : std::uint8_t {
+  kNone,            // stopped because it was asked to (^C, attach), or with another vCPU's event
+  kStep,            // the step it ordered is done
+  kSoftwareBreak,   // its own Z0 point
+  kHardwareBreak,   // its own Z1 point
+  kWriteWatch,      // its own Z2, Z3, Z4 point; `at` is the watched address
+  kReadWatch,
+  kAccessWatch,
+  kTripleFault,
+  kFailure,         // KVM cannot go on with this vCPU
+};
+
+struct StopEvent {
+  VcpuId vcpu;
+  StopReason reason = StopReason::kNone;
+  Gva at;                   // watched address with the watch reasons
+  x86::CpuContext context;
+  std::string detail;       // for people, with kTripleFault and kFailure
+};
+
+}  // namespace ringside::tracer

@@ -1,0 +1,113 @@
+// Waist 2: all that a tracer may ask.  A tracer is one connection; its Port is its place in the hub.
+//
+// Destroying the Port detaches: the tracer's points and holds go, the guest runs on, nobody else notices.
+// Thread: hub, for every call and every callback.  A callback may come before the call returns.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "arch/addr.hpp"
+#include "arch/bytes.hpp"
+#include "arch/ids.hpp"
+#include "arch/result.hpp"
+#include "arch/x86/regs.hpp"
+#include "stub/tracer/events.hpp"
+
+namespace ringside::tracer {
+
+template <typename T>
+using Done = std::move_only_function<void(Result<T>)>;
+
+// What happens to one vCPU at a resume.  A vCPU not named keeps its state.
+struct ResumeAction {
+  enum class Kind : std::uint8_t { kContinue, kStep, kStepRange };
+  VcpuId vcpu;
+  Kind kind = Kind::kContinue;
+  GvaRange range;  // kStepRange: go on stepping while RIP is in it
+};
+
+enum class PointKind : std::uint8_t { kSoftware, kHardware, kWrite, kRead, kAccess };
+
+struct PointSpec {
+  PointKind kind = PointKind::kSoftware;
+  Gva at;
+  std::uint64_t length = 1;  // bytes, of a watch
+  auto operator<=>(const PointSpec&) const = default;
+};
+
+enum class AddressSpace : std::uint8_t { kVirtual, kPhysical };
+
+// What the kernel's symbols have to be moved by; nothing while it cannot be known yet.
+struct KernelSlide {
+  Gva link_text;     // _text in the unrelocated vmlinux
+  std::uint64_t slide;
+};
+
+// What the hub tells a tracer without being asked.
+class Events {
+ public:
+  virtual ~Events() = default;
+  // All-stop: every vCPU is held for this tracer when this is called.
+  virtual void on_stop(const StopEvent& event) = 0;
+  // The guest is gone: powered off, or ended.  No on_stop follows.
+  virtual void on_guest_end(std::string detail) = 0;
+  // One line for the person at the other end, newline not included ("waiting for tracer 2, which holds …").
+  virtual void on_message(const std::string& text) = 0;
+};
+
+class Port {
+ public:
+  virtual ~Port() = default;
+  virtual TracerId id() const = 0;
+  virtual std::size_t vcpu_count() const = 0;
+  virtual x86::CpuFeatures features() const = 0;
+  virtual std::string vcpu_note(VcpuId vcpu) const = 0;  // "halted", "held by tracer 2": for thread lists
+
+  // Stops every vCPU and holds it for this tracer; answered once all are parked.
+  virtual void stop_all(Done<StopEvent> done) = 0;
+  // Like ^C: does nothing when already stopped, else an on_stop with reason kNone follows.
+  virtual void interrupt() = 0;
+  // Drops this tracer's holds on the vCPUs named.  on_stop() follows when something happens.
+  virtual Result<void> resume(std::vector<ResumeAction> actions) = 0;
+
+  // Read through the vCPU's address space, inserted points hidden.  The prefix that is there is returned;
+  // an error when not even the first byte is.
+  virtual void read_memory(VcpuId vcpu, AddressSpace space, Gva at, std::size_t size, Done<Bytes> done) = 0;
+  virtual void write_memory(VcpuId vcpu, AddressSpace space, Gva at, Bytes data, Done<void> done) = 0;
+  virtual void search_memory(VcpuId vcpu, AddressSpace space, Gva at, std::uint64_t size, Bytes pattern,
+                             Done<std::optional<Gva>> done) = 0;
+
+  virtual void read_registers(VcpuId vcpu, x86::RegGroups groups, Done<const x86::RegisterFile*> done) = 0;
+  virtual void write_registers(VcpuId vcpu, std::vector<std::pair<x86::Reg, Bytes>> values, Done<void> done) = 0;
+
+  // Inserting what is already there, and removing what is not, both succeed (RSP "Z").
+  virtual void insert_point(VcpuId vcpu, const PointSpec& spec, Done<void> done) = 0;
+  virtual void remove_point(const PointSpec& spec, Done<void> done) = 0;
+
+  virtual void kernel_slide(VcpuId vcpu, Done<std::optional<KernelSlide>> done) = 0;
+
+  // Single steps hold interrupts back unless switched off.
+  virtual void set_step_holds_interrupts(bool hold) = 0;
+
+  // The monitor's commands that concern everybody.
+  virtual std::string describe_tracers() const = 0;
+  virtual std::string describe_points() const = 0;
+  virtual std::string describe_machine() const = 0;
+  virtual void reset_machine(Done<void> done) = 0;
+  virtual void quit_machine() = 0;
+};
+
+// Where connections become tracers.
+class PortFactory {
+ public:
+  virtual ~PortFactory() = default;
+  // `label` says who it is in listings: "127.0.0.1:40312".  `events` must outlive the Port.
+  virtual Result<std::unique_ptr<Port>> attach(std::string label, Events& events) = 0;
+};
+
+}  // namespace ringside::tracer

@@ -1,0 +1,67 @@
+// Waist 1: what a machine is.  vmm/run implements it on KVM, tests/fakes by script; the hub knows only this.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "arch/addr.hpp"
+#include "arch/guest_view.hpp"
+#include "arch/result.hpp"
+#include "vmm/api/vcpu.hpp"
+
+namespace ringside::api {
+
+enum class Verdict : std::uint8_t { kResume, kStop };
+
+// Decides on a vCPU's debug exits without asking anyone: the hub's code that runs on vCPU threads.
+// Thread: the vCPU's own, several vCPUs at once.
+class DebugPolicy {
+ public:
+  virtual ~DebugPolicy() = default;
+  // After run(), before the first entry: says what the debug hardware should do.
+  virtual void before_run(VcpuAccess& vcpu) noexcept = 0;
+  virtual Verdict on_debug_exit(VcpuAccess& vcpu, const DebugExit& exit) noexcept = 0;
+};
+
+class MachineListener {
+ public:
+  virtual ~MachineListener() = default;
+  // Thread: the vCPU's own.  The vCPU is parked when this is called.
+  virtual void on_stop(StopReport report) noexcept = 0;
+  // Any thread.  The guest has ended of itself; no vCPU runs on after this.
+  virtual void on_end(GuestEnd end, std::string detail) noexcept = 0;
+};
+
+// Where the guest kernel's image was put by the monitor, or would be found.
+struct KernelImage {
+  std::string version;                // "6.1.0-49-cloud-amd64 (...) #1 SMP …"
+  Gva link_text;                      // address of _text in the unrelocated vmlinux
+  std::optional<std::uint64_t> slide;  // known when the monitor placed the image; else to be found in memory
+  Gva link_banner;                    // address of linux_banner in the unrelocated vmlinux, 0 when not found
+  std::string banner;                 // its text, by which a running kernel's slide can be found
+};
+
+struct MachineInfo {
+  std::string engine;  // "KVM"
+  std::uint64_t ram_bytes = 0;
+  x86::CpuFeatures features;
+  std::optional<KernelImage> kernel;
+};
+
+class Machine {
+ public:
+  virtual ~Machine() = default;
+  virtual std::size_t vcpu_count() const = 0;
+  virtual Vcpu& vcpu(VcpuId id) = 0;
+  virtual PhysicalMemory& memory() = 0;
+  virtual const MachineInfo& info() const = 0;
+
+  // Gives every vCPU its thread; all are parked.  The references must outlive the machine.
+  virtual Result<void> start(DebugPolicy& policy, MachineListener& listener) = 0;
+  // Back to the first instruction, RAM as after loading.  Thread: hub, every vCPU parked.
+  virtual Result<void> reset() = 0;
+};
+
+}  // namespace ringside::api

@@ -1,0 +1,49 @@
+// What KVM_RUN came back with: kvm_run's union decoded once, to values (KVM api 5).
+//
+// Spans point into the run page: good until the next KVM_RUN on the same vCPU.
+#pragma once
+
+#include <linux/kvm.h>
+
+#include <cstdint>
+#include <string>
+#include <variant>
+
+#include "arch/addr.hpp"
+#include "arch/bytes.hpp"
+#include "vmm/api/stop.hpp"
+
+namespace ringside::kvm {
+
+enum class Direction : std::uint8_t { kIn, kOut };
+
+struct PortIo {
+  std::uint16_t port;
+  std::uint8_t size;    // bytes of one element
+  std::uint32_t count;  // elements: more than one with rep ins/outs, all to the same port
+  Direction direction;
+  MutableByteView data;  // size * count bytes, to be filled with kIn
+};
+
+struct Mmio {
+  Gpa at;
+  Direction direction;
+  MutableByteView data;
+};
+
+struct Interrupted {};   // a signal, or immediate_exit: nothing happened in the guest
+struct Shutdown {};      // triple fault
+struct Halted {};        // hlt without an in-kernel irqchip
+struct SystemEvent {
+  std::uint32_t type;
+};
+// KVM cannot go on; the text has KVM's reason and what is known of the instruction.
+struct Failure {
+  std::string text;
+};
+
+using Exit = std::variant<Interrupted, PortIo, Mmio, api::DebugExit, Shutdown, Halted, SystemEvent, Failure>;
+
+Exit decode_exit(kvm_run& run);
+
+}  // namespace ringside::kvm

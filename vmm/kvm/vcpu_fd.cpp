@@ -1,0 +1,165 @@
+#include "vmm/kvm/vcpu_fd.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+
+#include "vmm/kvm/cpuid.hpp"
+#include "vmm/kvm/guest_debug.hpp"
+#include "vmm/kvm/registers.hpp"
+
+namespace ringside::kvm {
+namespace {
+
+Result<void> set_cpuid(const Fd& fd, const std::vector<kvm_cpuid_entry2>& entries) {
+  std::vector<std::uint64_t> storage((sizeof(kvm_cpuid2) + entries.size() * sizeof(kvm_cpuid_entry2)) / 8 + 1);
+  auto* header = reinterpret_cast<kvm_cpuid2*>(storage.data());
+  header->nent = static_cast<std::uint32_t>(entries.size());
+  std::copy(entries.begin(), entries.end(), reinterpret_cast<kvm_cpuid_entry2*>(header + 1));
+  RS_TRY(fd.call("KVM_SET_CPUID2", KVM_SET_CPUID2, header));
+  return {};
+}
+
+}  // namespace
+
+VcpuFd::VcpuFd(VcpuId id, Fd fd, kvm_run* run, const System& system, std::vector<kvm_cpuid_entry2> cpuid)
+    : id_(id),
+      fd_(std::move(fd)),
+      run_(run),
+      run_bytes_(system.run_page_bytes()),
+      capabilities_(system.capabilities()),
+      cpuid_(std::move(cpuid)),
+      owner_(std::this_thread::get_id()) {}
+
+VcpuFd::~VcpuFd() { ::munmap(run_, run_bytes_); }
+
+Result<std::unique_ptr<VcpuFd>> VcpuFd::create(const System& system, const Vm& vm, VcpuId id, unsigned vcpus,
+                                               std::vector<kvm_cpuid_entry2> cpuid) {
+  Fd fd = RS_TRY(vm.create_vcpu(id));
+  shape_cpuid(cpuid, {.vcpu = id, .vcpus = vcpus, .tsc_deadline = system.capabilities().tsc_deadline});
+  RS_TRY(set_cpuid(fd, cpuid));
+  void* page = ::mmap(nullptr, system.run_page_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, fd.number(), 0);
+  if (page == MAP_FAILED) return fail_errno("mmap of the vCPU's run page", errno);
+  return std::unique_ptr<VcpuFd>(new VcpuFd(id, std::move(fd), static_cast<kvm_run*>(page), system, std::move(cpuid)));
+}
+
+// Every ioctl on the descriptor goes through here: from another thread it would block until KVM_RUN returns.
+template <typename Argument>
+Result<int> VcpuFd::call(std::string_view name, unsigned long request, Argument argument) {
+  RS_CHECK(std::this_thread::get_id() == owner_);
+  return fd_.call(name, request, argument);
+}
+
+Exit VcpuFd::run() {
+  write_back(wish_.step || wish_changed_ ? WriteBack::kNow : WriteBack::kAtEntry);
+  arm_debug();
+  // Registers come along with the exit only while somebody debugs: a plain I/O exit does not need them.
+  const bool debugging = capabilities_.sync_regs && debug_control(wish_, capabilities_) != 0;
+  run_->kvm_valid_regs = debugging ? KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS : 0;
+  RS_CHECK(std::this_thread::get_id() == owner_);
+  const int answer = ::ioctl(fd_.number(), KVM_RUN, 0);
+  const int error_number = errno;
+  core_valid_ = sregs_valid_ = false;
+  collect_synced();
+  io_pending_ = false;
+  if (answer < 0) {
+    if (error_number == EINTR || error_number == EAGAIN) return Interrupted{};
+    return Failure{fail_errno("KVM_RUN", error_number).error().text};
+  }
+  Exit exit = decode_exit(*run_);
+  io_pending_ = std::holds_alternative<PortIo>(exit) || std::holds_alternative<Mmio>(exit);
+  return exit;
+}
+
+void VcpuFd::collect_synced() {
+  if (run_->kvm_valid_regs == 0) return;
+  core_ = from_kvm(run_->s.regs.regs);
+  sregs_ = run_->s.regs.sregs;
+  core_valid_ = sregs_valid_ = true;
+}
+
+// By ioctl where order matters: what goes through kvm_dirty_regs is applied inside KVM_RUN, after
+// KVM_SET_GUEST_DEBUG has noted the RIP to step at, and it cancels an injected exception.
+void VcpuFd::write_back(WriteBack how) {
+  if (sregs_dirty_) {
+    const auto done = call("KVM_SET_SREGS", KVM_SET_SREGS, &sregs_);
+    RS_CHECK(done.has_value());
+    sregs_dirty_ = false;
+  }
+  if (!core_dirty_) return;
+  core_dirty_ = false;
+  kvm_regs regs = to_kvm(core_);
+  if (capabilities_.sync_regs && how == WriteBack::kAtEntry) {
+    run_->s.regs.regs = regs;
+    run_->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+    return;
+  }
+  const auto done = call("KVM_SET_REGS", KVM_SET_REGS, &regs);
+  RS_CHECK(done.has_value());
+}
+
+// KVM.md 2: TF lives in the guest's RFLAGS, where iret, popf and KVM_SET_REGS drop it: arm every step anew.
+void VcpuFd::arm_debug() {
+  if (!wish_changed_ && !wish_.step) return;
+  kvm_guest_debug debug = guest_debug(wish_, capabilities_);
+  const auto done = call("KVM_SET_GUEST_DEBUG", KVM_SET_GUEST_DEBUG, &debug);
+  RS_CHECK(done.has_value());
+  wish_changed_ = false;
+}
+
+void VcpuFd::set_debug(const api::DebugWish& wish) {
+  if (wish == wish_) return;
+  wish_ = wish;
+  wish_changed_ = true;
+}
+
+const x86::CoreRegs& VcpuFd::core() {
+  if (!core_valid_) {
+    kvm_regs regs{};
+    const auto done = call("KVM_GET_REGS", KVM_GET_REGS, &regs);
+    RS_CHECK(done.has_value());
+    core_ = from_kvm(regs);
+    core_valid_ = true;
+  }
+  return core_;
+}
+
+void VcpuFd::set_core(const x86::CoreRegs& core) {
+  core_ = core;
+  core_valid_ = core_dirty_ = true;
+}
+
+const kvm_sregs& VcpuFd::sregs() {
+  if (!sregs_valid_) {
+    const auto done = call("KVM_GET_SREGS", KVM_GET_SREGS, &sregs_);
+    RS_CHECK(done.has_value());
+    sregs_valid_ = true;
+  }
+  return sregs_;
+}
+
+void VcpuFd::set_sregs(const kvm_sregs& sregs) {
+  sregs_ = sregs;
+  sregs_valid_ = sregs_dirty_ = true;
+}
+
+x86::CpuContext VcpuFd::context() { return make_context(core(), sregs()); }
+
+Result<kvm_mp_state> VcpuFd::mp_state() {
+  kvm_mp_state state{};
+  RS_TRY(call("KVM_GET_MP_STATE", KVM_GET_MP_STATE, &state));
+  return state;
+}
+
+// The #BP is handed over by KVM itself at the next entry (KVM api 4.87, KVM_GUESTDBG_INJECT_BP).
+Result<void> VcpuFd::reinject_int3() {
+  write_back(WriteBack::kNow);
+  kvm_guest_debug debug = guest_debug(wish_, capabilities_);
+  debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_INJECT_BP;
+  RS_TRY(call("KVM_SET_GUEST_DEBUG", KVM_SET_GUEST_DEBUG, &debug));
+  // The request is used up by being made; the control word itself must not carry it into later calls.
+  wish_changed_ = false;
+  return {};
+}
+
+}  // namespace ringside::kvm

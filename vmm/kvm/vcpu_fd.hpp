@@ -1,0 +1,91 @@
+// One vCPU's descriptor and run page; implements api::VcpuAccess on them.
+//
+// Registers are kept as KVM left them at the last exit: fetched when first asked for (from the run page
+// where KVM_CAP_SYNC_REGS brought them), written back at the next entry when changed.
+// Thread: from bind_thread() on, only the one that called it; that is checked.
+#pragma once
+
+#include <linux/kvm.h>
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "vmm/api/vcpu.hpp"
+#include "vmm/kvm/exit.hpp"
+#include "vmm/kvm/vm.hpp"
+
+namespace ringside::kvm {
+
+class VcpuFd final : public api::VcpuAccess {
+ public:
+  // `cpuid` as System::supported_cpuid() gave it; the entries that depend on the vCPU are set here.
+  static Result<std::unique_ptr<VcpuFd>> create(const System& system, const Vm& vm, VcpuId id, unsigned vcpus,
+                                                std::vector<kvm_cpuid_entry2> cpuid);
+  ~VcpuFd() override;
+  VcpuFd(const VcpuFd&) = delete;
+  VcpuFd& operator=(const VcpuFd&) = delete;
+
+  void bind_thread() { owner_ = std::this_thread::get_id(); }
+  kvm_run& run_page() { return *run_; }
+
+  // Writes back what changed, arms the debug hardware, enters the guest.
+  Exit run();
+  // KVM api 5: the operation of an I/O exit is complete only after the next KVM_RUN.  While this is true the
+  // registers are those before the instruction's end: run() once more with immediate_exit set, which does
+  // nothing else (and may come back with a further I/O exit, or the debug exit of a single step).
+  bool io_pending() const { return io_pending_; }
+
+  VcpuId id() const override { return id_; }
+  const x86::CoreRegs& core() override;
+  void set_core(const x86::CoreRegs& core) override;
+  x86::CpuContext context() override;
+  Result<void> read(x86::RegGroups groups, x86::RegisterFile& into) override;
+  Result<void> write(x86::Reg reg, ByteView value) override;
+  void set_debug(const api::DebugWish& wish) override;
+  Result<void> reinject_int3() override;
+
+  const kvm_sregs& sregs();
+  void set_sregs(const kvm_sregs& sregs);
+  Result<kvm_mp_state> mp_state();
+
+ private:
+  VcpuFd(VcpuId id, Fd fd, kvm_run* run, const System& system, std::vector<kvm_cpuid_entry2> cpuid);
+
+  template <typename Argument>
+  Result<int> call(std::string_view name, unsigned long request, Argument argument);
+  enum class WriteBack { kNow, kAtEntry };
+  void write_back(WriteBack how);
+  void arm_debug();
+  void collect_synced();
+  Result<std::vector<std::uint8_t>> get_xsave();
+  Result<void> set_xsave(std::vector<std::uint8_t>& area);
+  Result<void> read_msrs(x86::RegisterFile& into);
+  Result<void> write_msr(std::uint32_t index, std::uint64_t value);
+  Result<void> write_system(x86::Reg reg, std::uint64_t value);
+  Result<void> write_vector(x86::Reg reg, ByteView value);
+  Result<void> write_debugreg(x86::Reg reg, std::uint64_t value);
+
+  VcpuId id_;
+  Fd fd_;
+  kvm_run* run_;
+  std::size_t run_bytes_;
+  Capabilities capabilities_;
+  std::vector<kvm_cpuid_entry2> cpuid_;
+  std::thread::id owner_;
+
+  x86::CoreRegs core_;
+  kvm_sregs sregs_{};
+  bool core_valid_ = false;
+  bool core_dirty_ = false;
+  bool sregs_valid_ = false;
+  bool sregs_dirty_ = false;
+  bool io_pending_ = false;
+  api::DebugWish wish_;
+  bool wish_changed_ = false;
+};
+
+}  // namespace ringside::kvm

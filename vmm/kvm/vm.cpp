@@ -1,0 +1,54 @@
+#include "vmm/kvm/vm.hpp"
+
+namespace ringside::kvm {
+namespace {
+
+// Three pages in the hole below 4 GiB that no RAM covers (mem/layout.hpp keeps them free).
+constexpr std::uint64_t kIdentityMap = 0xfffbc000;
+constexpr unsigned long kTss = 0xfffbd000;
+
+}  // namespace
+
+Result<Vm> Vm::create_bare(const System& system) {
+  const int number = RS_TRY(system.fd().call("KVM_CREATE_VM", KVM_CREATE_VM, 0));
+  Vm vm{Fd(number)};
+  std::uint64_t identity_map = kIdentityMap;
+  RS_TRY(vm.fd_.call("KVM_SET_IDENTITY_MAP_ADDR", KVM_SET_IDENTITY_MAP_ADDR, &identity_map));
+  RS_TRY(vm.fd_.call("KVM_SET_TSS_ADDR", KVM_SET_TSS_ADDR, kTss));
+  return vm;
+}
+
+Result<Vm> Vm::create(const System& system) {
+  Vm vm = RS_TRY(create_bare(system));
+  RS_TRY(vm.fd_.call("KVM_CREATE_IRQCHIP", KVM_CREATE_IRQCHIP, 0));
+  kvm_pit_config pit{};
+  pit.flags = KVM_PIT_SPEAKER_DUMMY;
+  RS_TRY(vm.fd_.call("KVM_CREATE_PIT2", KVM_CREATE_PIT2, &pit));
+  return vm;
+}
+
+Result<void> Vm::set_memory(unsigned slot, Gpa at, std::uint64_t bytes, void* host, SlotAccess access) const {
+  kvm_userspace_memory_region region{};
+  region.slot = slot;
+  region.flags = access == SlotAccess::kReadOnly ? KVM_MEM_READONLY : 0u;
+  region.guest_phys_addr = at.value;
+  region.memory_size = bytes;
+  region.userspace_addr = reinterpret_cast<std::uintptr_t>(host);
+  RS_TRY(fd_.call("KVM_SET_USER_MEMORY_REGION", KVM_SET_USER_MEMORY_REGION, &region));
+  return {};
+}
+
+Result<void> Vm::set_irq(unsigned gsi, bool level) const {
+  kvm_irq_level line{};
+  line.irq = gsi;
+  line.level = level ? 1 : 0;
+  RS_TRY(fd_.call("KVM_IRQ_LINE", KVM_IRQ_LINE, &line));
+  return {};
+}
+
+Result<Fd> Vm::create_vcpu(VcpuId id) const {
+  const int number = RS_TRY(fd_.call("KVM_CREATE_VCPU", KVM_CREATE_VCPU, static_cast<unsigned long>(id.number)));
+  return Fd(number);
+}
+
+}  // namespace ringside::kvm

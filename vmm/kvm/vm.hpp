@@ -1,0 +1,33 @@
+// One virtual machine's descriptor: memory slots, the in-kernel interrupt chips, vCPU creation.
+// Thread: created by one; set_irq() by any.
+#pragma once
+
+#include "arch/addr.hpp"
+#include "arch/ids.hpp"
+#include "arch/result.hpp"
+#include "vmm/kvm/system.hpp"
+
+namespace ringside::kvm {
+
+enum class SlotAccess : std::uint8_t { kReadWrite, kReadOnly };
+
+class Vm {
+ public:
+  // With irqchip, PIT, and the addresses Intel's real-mode emulation needs (KVM api 4.36, 4.42).
+  static Result<Vm> create(const System& system);
+  // Without any interrupt controller: for the doctor's and the tests' tiny guests.
+  static Result<Vm> create_bare(const System& system);
+
+  const Fd& fd() const { return fd_; }
+  // `host` must stay mapped while the slot exists; bytes == 0 deletes the slot (KVM api 4.35).
+  Result<void> set_memory(unsigned slot, Gpa at, std::uint64_t bytes, void* host,
+                          SlotAccess access = SlotAccess::kReadWrite) const;
+  Result<void> set_irq(unsigned gsi, bool level) const;
+  Result<Fd> create_vcpu(VcpuId id) const;
+
+ private:
+  explicit Vm(Fd fd) : fd_(std::move(fd)) {}
+  Fd fd_;
+};
+
+}  // namespace ringside::kvm
