@@ -6,7 +6,7 @@
 
 namespace ringside {
 
-std::unexpected<Error> fail_errno(std::string_view what, int error_number) {
+Unexpected<Error> fail_errno(std::string_view what, int error_number) {
   std::string text(what);
   text += ": ";
   text += std::generic_category().message(error_number);

@@ -6,10 +6,12 @@
 #pragma once
 
 #include <cstdint>
-#include <expected>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
+
+#include "arch/expected.hpp"
 
 namespace ringside {
 
@@ -31,15 +33,15 @@ struct Error {
 };
 
 template <typename T>
-using Result = std::expected<T, Error>;
+using Result = Expected<T, Error>;
 
 // Builds the unexpected side: `return fail(Errc::kNotMapped, fmt::format(...))`.
-[[nodiscard]] inline std::unexpected<Error> fail(Errc code, std::string text) {
-  return std::unexpected<Error>(Error{code, std::move(text)});
+[[nodiscard]] inline Unexpected<Error> fail(Errc code, std::string text) {
+  return Unexpected<Error>(Error{code, std::move(text)});
 }
 
 // The operating system's reason in words: "open /dev/kvm: Permission denied".
-[[nodiscard]] std::unexpected<Error> fail_errno(std::string_view what, int error_number);
+[[nodiscard]] Unexpected<Error> fail_errno(std::string_view what, int error_number);
 
 [[noreturn]] void check_failed(const char* expression, const char* file, int line) noexcept;
 
@@ -51,11 +53,11 @@ using Result = std::expected<T, Error>;
 
 // Value of a Result, or return its error from the enclosing function.  One a statement (it declares a name);
 // never around co_await, which GCC 12 cannot compile inside a statement expression.
-#define RS_TRY(expression)                                                                          \
-  __extension__({                                                                                   \
-    auto rs_try_result = (expression);                                                              \
-    if (!rs_try_result.has_value()) return std::unexpected(std::move(rs_try_result).error());      \
-    ::ringside::detail::take(std::move(rs_try_result));                                             \
+#define RS_TRY(expression)                                                                           \
+  __extension__({                                                                                    \
+    auto rs_try_result = (expression);                                                               \
+    if (!rs_try_result.has_value()) return ::ringside::unexpected(std::move(rs_try_result).error()); \
+    ::ringside::detail::take(std::move(rs_try_result));                                              \
   })
 
 namespace ringside::detail {
