@@ -1,0 +1,49 @@
+// What the boot vCPU starts with, and where the kernel was put: the loader's answer, as plain values.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "arch/addr.hpp"
+#include "arch/bytes.hpp"
+
+namespace ringside::boot {
+
+// 64-bit mode, paging on, interrupts off (boot.rst "64-bit boot protocol").  Flat segments: CS is __BOOT_CS,
+// everything else __BOOT_DS; all other registers zero.  The GDT also has a busy 64-bit TSS descriptor,
+// because VMX does not enter 64-bit mode without one (SDM 3C 26.3.1.2).
+struct EntryState {
+  std::uint64_t rip = 0;
+  std::uint64_t rsi = 0;  // guest-physical address of boot_params
+  std::uint64_t rsp = 0;
+  std::uint64_t rflags = 2;
+  std::uint64_t cr0 = 0;
+  std::uint64_t cr3 = 0;
+  std::uint64_t cr4 = 0;
+  std::uint64_t efer = 0;
+  std::uint64_t gdt_base = 0;
+  std::uint16_t gdt_limit = 0;
+  std::uint16_t cs = 0x10;
+  std::uint16_t ds = 0x18;
+  std::uint16_t tr = 0x20;
+  bool operator==(const EntryState&) const = default;
+};
+
+// Known when ringside places the kernel itself; the kernel's own decompressor decides for itself.
+struct KernelPlacement {
+  Gpa phys_text;                  // where _text, the lowest byte of the image, lies
+  Gva text;                       // the run-time address of _text
+  std::uint64_t slide = 0;        // run-time minus linked virtual address (KASLR), a multiple of 2 MiB
+  std::uint64_t image_bytes = 0;  // from _text to _end, bss included
+  bool operator==(const KernelPlacement&) const = default;
+};
+
+struct BootPlan {
+  EntryState entry;
+  std::optional<KernelPlacement> kernel;
+  std::string version;  // "6.1.0-50-cloud-amd64 (debian-kernel@…) …"; empty when the image does not say
+  Bytes build_id;       // GNU build id of vmlinux; empty when the image has none
+};
+
+}  // namespace ringside::boot

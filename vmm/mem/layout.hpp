@@ -1,0 +1,75 @@
+// Where everything lies in guest-physical memory, with the arithmetic that makes it so.
+//
+//   0x0000'0000  first MiB: what the loader leaves for the kernel's first instructions (below), EBDA, ACPI
+//   0x0010'0000  RAM, "low", up to 3 GiB: kernel, initrd at its top
+//   0xc000'0000  the hole: no RAM; IOAPIC, local APIC, KVM's own pages
+//   0x1'0000'0000  RAM, "high": what did not fit below the hole
+#pragma once
+
+#include <cstdint>
+
+#include "arch/addr.hpp"
+
+namespace ringside::mem {
+
+inline constexpr std::uint64_t kKiB = 1024;
+inline constexpr std::uint64_t kMiB = 1024 * kKiB;
+inline constexpr std::uint64_t kGiB = 1024 * kMiB;
+inline constexpr std::uint64_t kHugePage = 2 * kMiB;
+
+// The hole must hold everything that is not RAM below 4 GiB.  One GiB is more than needed and leaves room for
+// devices; its begin on a GiB border lets the host back all of low RAM with huge pages.
+inline constexpr Gpa kHoleBegin{3 * kGiB};
+inline constexpr Gpa kHoleEnd{4 * kGiB};
+inline constexpr std::uint64_t kHoleBytes = kHoleEnd - kHoleBegin;
+
+// The kernel alone needs about 50 MiB (init_size), so less than this never boots.  The upper limit is ours:
+// 40 physical address bits, which every CPU with hardware virtualisation has.
+inline constexpr std::uint64_t kMinRam = 64 * kMiB;
+inline constexpr std::uint64_t kMaxRam = 1024 * kGiB - kHoleBytes;
+
+// The APIC id is the vCPU's number and has 8 bits in the MADT we build; 255 addresses everyone (SDM
+// 3A 10.6.1).
+inline constexpr unsigned kMaxVcpus = 254;
+
+// --- below 1 MiB -------------------------------------------------------------------------------------------
+// All of it is scratch once the kernel has its own tables; page 0 stays empty for the BIOS data area that the
+// kernel reads (0x40e EBDA segment, 0x413 memory size: zero means "not there").
+inline constexpr Gpa kGdt{0x1000};
+inline constexpr std::uint64_t kGdtBytes = 6 * 8;
+inline constexpr Gpa kZeroPage{0x7000};
+// Boot page tables: one PML4, one PDPT, four PDs = 6 pages, 4 GiB mapped one to one with 2 MiB pages.
+inline constexpr Gpa kBootPageTables{0x9000};
+inline constexpr std::uint64_t kBootMappedBytes = 4 * kGiB;
+inline constexpr std::uint64_t kBootPageTablesBytes = (2 + kBootMappedBytes / kGiB) * kPageSize;
+inline constexpr Gpa kCmdline{0x20000};
+inline constexpr std::uint64_t kCmdlineBytes = 64 * kKiB;
+static_assert(kZeroPage + kPageSize <= kBootPageTables);
+static_assert(kBootPageTables + kBootPageTablesBytes <= kCmdline);
+
+// 639 KiB: where a PC's conventional memory ends and its extended BIOS data area begins.
+inline constexpr Gpa kEbda{0x9fc00};
+static_assert(kCmdline + kCmdlineBytes <= kEbda);
+inline constexpr Gpa kVgaWindow{0xa0000};  // RAM to us, reserved in the map: nothing is drawn there
+
+// The RSDP is handed over in the zero page; it lies in the BIOS area all the same, for kernels that search
+// (ACPI 6.4 5.2.5.1: 0xe0000..0xfffff, on a 16-byte border).
+inline constexpr Gpa kAcpiTables{0xe0000};
+inline constexpr std::uint64_t kAcpiTablesBytes = 128 * kKiB;
+inline constexpr Gpa kOneMiB{0x100000};
+static_assert(kAcpiTables + kAcpiTablesBytes == kOneMiB);
+
+// --- in the hole -------------------------------------------------------------------------------------------
+inline constexpr Gpa kIoApic{0xfec00000};     // fixed by convention, in the MADT
+inline constexpr Gpa kLocalApic{0xfee00000};  // reset value of IA32_APIC_BASE (SDM 3A 10.4.4)
+// KVM wants three pages for a TSS and one for an identity-mapped page table, needed on Intel CPUs that cannot
+// run real mode natively (KVM api 4.44, 4.61), outside of any memory slot.
+inline constexpr Gpa kKvmIdentityMap{0xfffbc000};
+inline constexpr Gpa kKvmTss{kKvmIdentityMap + kPageSize};
+inline constexpr std::uint64_t kKvmReservedBytes = 4 * kPageSize;
+static_assert(kKvmTss == Gpa{0xfffbd000});
+
+// --- the kernel --------------------------------------------------------------------------------------------
+inline constexpr Gpa kDefaultKernel{16 * kMiB};  // CONFIG_PHYSICAL_START of every distribution
+
+}  // namespace ringside::mem
