@@ -43,13 +43,6 @@ Result<std::unique_ptr<VcpuFd>> VcpuFd::create(const System& system, const Vm& v
   return std::unique_ptr<VcpuFd>(new VcpuFd(id, std::move(fd), static_cast<kvm_run*>(page), system, std::move(cpuid)));
 }
 
-// Every ioctl on the descriptor goes through here: from another thread it would block until KVM_RUN returns.
-template <typename Argument>
-Result<int> VcpuFd::call(std::string_view name, unsigned long request, Argument argument) {
-  RS_CHECK(std::this_thread::get_id() == owner_);
-  return fd_.call(name, request, argument);
-}
-
 Exit VcpuFd::run() {
   write_back(wish_.step || wish_changed_ ? WriteBack::kNow : WriteBack::kAtEntry);
   arm_debug();

@@ -55,8 +55,12 @@ class VcpuFd final : public api::VcpuAccess {
  private:
   VcpuFd(VcpuId id, Fd fd, kvm_run* run, const System& system, std::vector<kvm_cpuid_entry2> cpuid);
 
+  // Every ioctl on the descriptor goes through here: from another thread it would block until KVM_RUN returns.
   template <typename Argument>
-  Result<int> call(std::string_view name, unsigned long request, Argument argument);
+  Result<int> call(std::string_view name, unsigned long request, Argument argument) {
+    RS_CHECK(std::this_thread::get_id() == owner_);
+    return fd_.call(name, request, argument);
+  }
   enum class WriteBack { kNow, kAtEntry };
   void write_back(WriteBack how);
   void arm_debug();
