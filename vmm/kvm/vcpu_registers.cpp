@@ -1,4 +1,6 @@
 // The slow half of VcpuFd: registers beyond the general ones, for a debugger at a stop.
+#include <cstddef>
+
 #include <fmt/format.h>
 
 #include "arch/x86/control.hpp"
@@ -22,7 +24,7 @@ struct MsrBuffer {
   std::uint32_t pad = 0;
   kvm_msr_entry entry{};
 };
-static_assert(sizeof(MsrBuffer) == sizeof(kvm_msrs) + sizeof(kvm_msr_entry));
+static_assert(offsetof(MsrBuffer, entry) == 8 && sizeof(kvm_msr_entry) == 16);  // KVM api 4.18
 
 }  // namespace
 
