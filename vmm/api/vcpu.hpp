@@ -45,6 +45,8 @@ class VcpuAccess {
   virtual void set_debug(const DebugWish& wish) = 0;
   // Hands the int3 at RIP to the guest, as if no debugger were there.
   virtual Result<void> reinject_int3() = 0;
+  // Hands a #DB to the guest that was its own: DR6 as the guest should see it.
+  virtual Result<void> reinject_debug_trap(std::uint64_t dr6) = 0;
 };
 
 class Vcpu {

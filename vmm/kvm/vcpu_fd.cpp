@@ -106,6 +106,13 @@ void VcpuFd::set_debug(const api::DebugWish& wish) {
   wish_changed_ = true;
 }
 
+Result<void> VcpuFd::write_back_now() {
+  if (sregs_dirty_) RS_TRY(call("KVM_SET_SREGS", KVM_SET_SREGS, &sregs_));
+  sregs_dirty_ = false;
+  write_back(WriteBack::kNow);
+  return {};
+}
+
 const x86::CoreRegs& VcpuFd::core() {
   if (!core_valid_) {
     kvm_regs regs{};
@@ -144,15 +151,25 @@ Result<kvm_mp_state> VcpuFd::mp_state() {
   return state;
 }
 
-// The #BP is handed over by KVM itself at the next entry (KVM api 4.87, KVM_GUESTDBG_INJECT_BP).
-Result<void> VcpuFd::reinject_int3() {
+// KVM queues the exception itself (KVM api 4.87, KVM_GUESTDBG_INJECT_BP and _DB).  Registers go first: a
+// later KVM_SET_REGS would cancel what is queued.
+Result<void> VcpuFd::inject(std::uint32_t control) {
   write_back(WriteBack::kNow);
   kvm_guest_debug debug = guest_debug(wish_, capabilities_);
-  debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_INJECT_BP;
+  debug.control |= KVM_GUESTDBG_ENABLE | control;
   RS_TRY(call("KVM_SET_GUEST_DEBUG", KVM_SET_GUEST_DEBUG, &debug));
-  // The request is used up by being made; the control word itself must not carry it into later calls.
   wish_changed_ = false;
   return {};
+}
+
+Result<void> VcpuFd::reinject_int3() { return inject(KVM_GUESTDBG_INJECT_BP); }
+
+Result<void> VcpuFd::reinject_debug_trap(std::uint64_t dr6) {
+  kvm_debugregs debug{};
+  RS_TRY(call("KVM_GET_DEBUGREGS", KVM_GET_DEBUGREGS, &debug));
+  debug.dr6 = dr6;
+  RS_TRY(call("KVM_SET_DEBUGREGS", KVM_SET_DEBUGREGS, &debug));
+  return inject(KVM_GUESTDBG_INJECT_DB);
 }
 
 }  // namespace ringside::kvm

@@ -47,10 +47,15 @@ class VcpuFd final : public api::VcpuAccess {
   Result<void> write(x86::Reg reg, ByteView value) override;
   void set_debug(const api::DebugWish& wish) override;
   Result<void> reinject_int3() override;
+  Result<void> reinject_debug_trap(std::uint64_t dr6) override;
 
   const kvm_sregs& sregs();
   void set_sregs(const kvm_sregs& sregs);
   Result<kvm_mp_state> mp_state();
+  // What firmware leaves behind and Linux expects: fast strings on, memory write-back by default.
+  Result<void> set_power_on_msrs();
+  // Registers set before the first run(): KVM's opinion of them now, not at the entry.
+  Result<void> write_back_now();
 
  private:
   VcpuFd(VcpuId id, Fd fd, kvm_run* run, const System& system, std::vector<kvm_cpuid_entry2> cpuid);
@@ -65,6 +70,7 @@ class VcpuFd final : public api::VcpuAccess {
   void write_back(WriteBack how);
   void arm_debug();
   void collect_synced();
+  Result<void> inject(std::uint32_t control);
   Result<std::vector<std::uint8_t>> get_xsave();
   Result<void> set_xsave(std::vector<std::uint8_t>& area);
   Result<void> read_msrs(x86::RegisterFile& into);

@@ -131,6 +131,13 @@ Result<void> VcpuFd::write_msr(std::uint32_t index, std::uint64_t value) {
   return {};
 }
 
+Result<void> VcpuFd::set_power_on_msrs() {
+  constexpr std::uint32_t kMiscEnable = 0x1a0;      // SDM 4 table 2-2: bit 0, fast-strings
+  constexpr std::uint32_t kMtrrDefaultType = 0x2ff;  // SDM 3A 11.11.2.1: bit 11 enable, type 6 write-back
+  RS_TRY(write_msr(kMiscEnable, 1));
+  return write_msr(kMtrrDefaultType, 1u << 11 | 6u);
+}
+
 Result<void> VcpuFd::write_debugreg(Reg reg, std::uint64_t value) {
   kvm_debugregs debug{};
   RS_TRY(call("KVM_GET_DEBUGREGS", KVM_GET_DEBUGREGS, &debug));

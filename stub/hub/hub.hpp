@@ -1,0 +1,162 @@
+// The hub: owner of tracers, holds, points and stops; the only code that stops and resumes vCPUs.
+//
+// Everything here runs on one executor (the hub thread), so there is no lock; vCPU threads post to it.
+//
+//   a stop report     -> which tracers asked for it; each takes its holds; delivered when all it holds is parked
+//   a resume          -> the tracer's holds go; a vCPU whose hold set is empty runs (settle())
+//   insert or remove  -> an exclusive operation: all vCPUs parked, patch, publish, go on
+//   a step over an int3 -> an exclusive operation in which one vCPU runs for one instruction
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "stub/hub/holds.hpp"
+#include "stub/hub/memory_view.hpp"
+#include "stub/hub/points.hpp"
+#include "stub/hub/policy.hpp"
+#include "stub/tracer/port.hpp"
+#include "vmm/api/machine.hpp"
+
+namespace ringside::hub {
+
+class Hub final : public api::MachineListener, public tracer::PortFactory {
+ public:
+  struct Callbacks {
+    // The guest is over and every tracer has been told.
+    std::function<void(api::GuestEnd, std::string detail)> on_end;
+  };
+
+  // `machine` must outlive the hub's last callback, and the hub the machine's threads.
+  Hub(boost::asio::any_io_executor executor, api::Machine& machine, Callbacks callbacks);
+  ~Hub() override;
+
+  // Starts the machine's threads.  `held`: nobody runs until the first tracer has attached and resumed.
+  Result<void> start(bool held);
+
+  Result<std::unique_ptr<tracer::Port>> attach(std::string label, tracer::Events& events) override;
+
+  void on_stop(api::StopReport report) noexcept override;
+  void on_end(api::GuestEnd end, std::string detail) noexcept override;
+
+ private:
+  friend class TracerPort;
+  using Work = std::move_only_function<void()>;
+
+  struct Vcpu {
+    bool parked = true;
+    bool pausing = false;        // pause() has been asked for
+    bool dead = false;           // triple fault or failure: it cannot go on
+    api::StopCause cause = api::StopCause::kPaused;
+    std::string detail;
+    x86::CpuContext context;     // while parked
+    bool context_known = false;
+    std::optional<Gva> hit;      // a breakpoint here has been reported: pass it at the next run
+    std::map<TracerId, std::optional<GvaRange>> steps;  // who ordered a step, and over which range
+    std::unique_ptr<x86::RegisterFile> registers;       // while parked: what has been read so far
+
+    bool settled() const { return parked && context_known; }
+  };
+
+  enum class View : std::uint8_t { kRunning, kStopping, kStopped };
+  struct Tracer {
+    std::string label;
+    tracer::Events* events = nullptr;
+    tracer::Port* port = nullptr;  // owned by the connection; null while it is being made
+    View view = View::kRunning;
+    std::deque<tracer::StopEvent> pending;
+    std::set<VcpuId> resumed;    // since its last stop
+    tracer::Done<tracer::StopEvent> stop_done;  // stop_all() waits for its answer
+    bool hold_interrupts = true;
+    bool told_to_wait = false;
+  };
+
+  // hub_stops.cpp: reports in, events out
+  void handle_stop(api::StopReport report);
+  void classify(VcpuId id, const api::StopReport& report);
+  void breakpoint_hit(VcpuId id);
+  void watch_hits(VcpuId id, std::uint8_t slots);
+  void step_done(VcpuId id);
+  void vcpu_died(VcpuId id);
+  void report_death(VcpuId id, TracerId who);
+  void concern(TracerId who, tracer::StopEvent event);
+  void deliver(Tracer& tracer);
+  void drop_stale_events(TracerId who, Tracer& tracer);
+  void handle_end(api::GuestEnd end, const std::string& detail);
+  void end_untraced(VcpuId id);
+
+  // hub_run.cpp: holds to running vCPUs
+  void settle();
+  bool settle_once();
+  bool all_parked() const;
+  void start_vcpu(VcpuId id);
+  bool passes_int3(const Vcpu& vcpu) const;
+  void exclusively(Work work);
+  bool run_exclusive();
+  void step_over(VcpuId id);
+  void finish_step_over();
+  void enter(VcpuId id);
+  void release_monitor();
+  void say_who_is_waited_for(TracerId who);
+
+  // hub_points.cpp
+  void insert(TracerId who, VcpuId vcpu, const PointSpec& spec, tracer::Done<void> done);
+  void remove(TracerId who, const PointSpec& spec, tracer::Done<void> done);
+  Result<void> apply(VcpuId vcpu);
+  Result<void> switch_to(const Mechanisms& next, VcpuId vcpu);
+  std::optional<Gpa> find_memory(Gva at, VcpuId preferred) const;
+  void publish();
+
+  // hub_memory.cpp
+  void with_context(VcpuId vcpu, std::move_only_function<void(const x86::CpuContext&)> use);
+  void read_registers(VcpuId vcpu, x86::RegGroups groups, tracer::Done<const x86::RegisterFile*> done);
+  void write_registers(VcpuId vcpu, std::vector<std::pair<x86::Reg, Bytes>> values, tracer::Done<void> done);
+  std::optional<tracer::KernelSlide> find_slide(const x86::CpuContext& context) const;
+
+  // hub.cpp: tracers
+  void detach(TracerId who);
+  void stop_all(TracerId who, tracer::Done<tracer::StopEvent> done);
+  void interrupt(TracerId who);
+  Result<void> resume(TracerId who, std::vector<tracer::ResumeAction> actions);
+  void release_for(TracerId who, const tracer::ResumeAction& action);
+  void fetch_contexts();
+  void reset_machine(tracer::Done<void> done);
+  void quit_machine();
+  void post(Work work);
+
+  // hub_describe.cpp
+  std::string describe_tracers() const;
+  std::string describe_points() const;
+  std::string describe_machine() const;
+  std::string vcpu_note(VcpuId vcpu) const;
+
+  Vcpu& at(VcpuId id) { return vcpus_.at(id.number); }
+
+  boost::asio::any_io_executor executor_;
+  api::Machine& machine_;
+  Callbacks callbacks_;
+  MemoryView memory_;
+  Policy policy_;
+  HoldLedger holds_;
+  PointTable points_;
+  Mechanisms mechanisms_;
+  std::shared_ptr<const PointSnapshot> snapshot_;
+  std::vector<Vcpu> vcpus_;
+  std::map<TracerId, Tracer> tracers_;
+  std::uint32_t last_tracer_ = 0;
+
+  std::deque<Work> exclusive_;
+  std::optional<VcpuId> stepping_over_;  // the one vCPU that runs, for one instruction, its int3 lifted
+  Gpa lifted_;
+  bool settling_ = false;
+  bool waiting_for_first_ = false;       // --wait: kMonitor holds everything until a tracer does
+  std::optional<api::GuestEnd> ended_;
+};
+
+}  // namespace ringside::hub

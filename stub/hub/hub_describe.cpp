@@ -1,0 +1,77 @@
+// What is going on, in words, for `monitor tracers` and the like.
+#include <fmt/format.h>
+
+#include "stub/hub/hub.hpp"
+
+namespace ringside::hub {
+namespace {
+
+std::string numbers(const std::set<TracerId>& tracers) {
+  std::string text;
+  for (const TracerId who : tracers) {
+    if (who == kMonitor) continue;
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", who.number);
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string Hub::describe_tracers() const {
+  std::string text;
+  for (const auto& [who, tracer] : tracers_) {
+    std::string held;
+    for (std::size_t i = 0; i < vcpus_.size(); ++i) {
+      if (!holds_.holds(VcpuId{static_cast<std::uint32_t>(i)}, who)) continue;
+      held += fmt::format("{}{}", held.empty() ? "" : ",", i);
+    }
+    text += fmt::format("{} {} points {} holds {}\n", who.number, tracer.label, points_.owned_by(who),
+                        held.empty() ? "nothing" : "CPU " + held);
+  }
+  return text;
+}
+
+std::string Hub::describe_points() const {
+  std::string text;
+  for (const auto& [spec, owners] : points_.points()) {
+    const bool software = spec.kind == PointKind::kSoftware;
+    const char* mechanism = software && mechanisms_.int3.contains(spec.at) ? "int3" : "debug register";
+    text += fmt::format("{} tracer {} by {}\n", to_text(spec), numbers(owners), mechanism);
+  }
+  return text.empty() ? "no points are set\n" : text;
+}
+
+std::string Hub::describe_machine() const {
+  std::string text;
+  for (std::size_t i = 0; i < vcpus_.size(); ++i) {
+    const Vcpu& vcpu = vcpus_[i];
+    if (!vcpu.settled()) {
+      text += fmt::format("CPU {}: running\n", i);
+      continue;
+    }
+    const auto& c = vcpu.context.core;
+    const auto& g = c.gpr;
+    const auto& p = vcpu.context.paging;
+    text += fmt::format(
+        "CPU {}: rip {:016x} rflags {:08x} cs {:04x} cpl {}\n"
+        "  rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}\n"
+        "  rsi {:016x} rdi {:016x} rbp {:016x} rsp {:016x}\n"
+        "  r8  {:016x} r9  {:016x} r10 {:016x} r11 {:016x}\n"
+        "  r12 {:016x} r13 {:016x} r14 {:016x} r15 {:016x}\n"
+        "  cr0 {:08x} cr3 {:016x} cr4 {:08x} efer {:x}\n",
+        i, c.rip, c.rflags, vcpu.context.cs.selector, vcpu.context.cs.cpl, g[x86::kRax], g[x86::kRbx], g[x86::kRcx],
+        g[x86::kRdx], g[x86::kRsi], g[x86::kRdi], g[x86::kRbp], g[x86::kRsp], g[8], g[9], g[10], g[11], g[12], g[13],
+        g[14], g[15], p.cr0, p.cr3, p.cr4, p.efer);
+  }
+  return text;
+}
+
+std::string Hub::vcpu_note(VcpuId id) const {
+  const Vcpu& vcpu = vcpus_.at(id.number);
+  if (vcpu.dead) return vcpu.detail;
+  const std::string holders = numbers(holds_.holders(id));
+  if (holders.empty()) return "running";
+  return "held by tracer " + holders;
+}
+
+}  // namespace ringside::hub

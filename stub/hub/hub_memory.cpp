@@ -1,0 +1,163 @@
+// Memory and registers for tracers.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "stub/hub/hub.hpp"
+#include "stub/hub/tracer_port.hpp"
+
+namespace ringside::hub {
+
+using tracer::AddressSpace;
+
+// At once for a parked vCPU; else after a kick, without stopping it.
+void Hub::with_context(VcpuId id, std::move_only_function<void(const x86::CpuContext&)> use) {
+  const Vcpu& vcpu = at(id);
+  if (vcpu.settled()) {
+    use(vcpu.context);
+    return;
+  }
+  machine_.vcpu(id).post([this, use = std::move(use)](api::VcpuAccess& access) mutable {
+    post([use = std::move(use), context = access.context()]() mutable { use(context); });
+  });
+}
+
+void Hub::read_registers(VcpuId id, x86::RegGroups groups, tracer::Done<const x86::RegisterFile*> done) {
+  Vcpu& vcpu = at(id);
+  if (vcpu.parked && vcpu.registers && vcpu.registers->available_groups().contains(groups)) {
+    done(vcpu.registers.get());
+    return;
+  }
+  // What is there already is kept: each group is read once a stop.
+  auto file = vcpu.parked && vcpu.registers ? std::make_unique<x86::RegisterFile>(*vcpu.registers)
+                                            : std::make_unique<x86::RegisterFile>();
+  machine_.vcpu(id).post([this, id, groups, file = std::move(file),
+                          done = std::move(done)](api::VcpuAccess& access) mutable {
+    Result<void> read = access.read(groups.without(file->available_groups()), *file);
+    post([this, id, read = std::move(read), file = std::move(file), done = std::move(done)]() mutable {
+      if (!read) {
+        done(std::unexpected(std::move(read).error()));
+        return;
+      }
+      const x86::RegisterFile* answer = file.get();
+      if (at(id).parked) at(id).registers = std::move(file);
+      done(answer);
+    });
+  });
+}
+
+void Hub::write_registers(VcpuId id, std::vector<std::pair<x86::Reg, Bytes>> values, tracer::Done<void> done) {
+  if (!at(id).parked) {
+    done(fail(Errc::kBusy, fmt::format("CPU {} is running; stop it to change its registers", id.number)));
+    return;
+  }
+  machine_.vcpu(id).post([this, id, values = std::move(values),
+                          done = std::move(done)](api::VcpuAccess& access) mutable {
+    Result<void> written;
+    for (const auto& [reg, value] : values) {
+      written = access.write(reg, value);
+      if (!written) break;
+    }
+    post([this, id, written = std::move(written), context = access.context(), done = std::move(done)]() mutable {
+      Vcpu& vcpu = at(id);
+      if (vcpu.parked) {
+        if (vcpu.hit != context.linear_rip()) vcpu.hit.reset();
+        vcpu.context = context;
+        vcpu.registers.reset();
+      }
+      done(std::move(written));
+    });
+  });
+}
+
+// From where a kernel that places itself was found to run: its banner is at the same offset in every slide,
+// and slides are multiples of 2 MiB below 1 GiB (Linux arch/x86/boot/compressed/kaslr.c).
+std::optional<tracer::KernelSlide> Hub::find_slide(const x86::CpuContext& context) const {
+  const auto& kernel = machine_.info().kernel;
+  if (!kernel) return std::nullopt;
+  if (kernel->slide) return tracer::KernelSlide{kernel->link_text, *kernel->slide};
+  constexpr std::uint64_t kStep = 2u << 20;
+  constexpr std::uint64_t kRange = 1u << 30;
+  if (kernel->banner.empty()) return std::nullopt;
+  for (std::uint64_t slide = 0; slide < kRange; slide += kStep) {
+    const Gva at = kernel->link_banner + slide;
+    const Bytes there = memory_.read_virtual(context.paging, at, kernel->banner.size());
+    if (std::ranges::equal(there, kernel->banner, {}, {}, [](char c) { return static_cast<std::uint8_t>(c); })) {
+      return tracer::KernelSlide{kernel->link_text, slide};
+    }
+  }
+  return std::nullopt;
+}
+
+void TracerPort::read_memory(VcpuId vcpu, AddressSpace space, Gva at, std::size_t size, tracer::Done<Bytes> done) {
+  const auto answer = [at](tracer::Done<Bytes>& to, Bytes data, bool wanted) {
+    if (data.empty() && wanted) {
+      to(fail(Errc::kNotMapped, fmt::format("no memory at {:#x}", at.value)));
+    } else {
+      to(std::move(data));
+    }
+  };
+  if (space == AddressSpace::kPhysical) {
+    answer(done, hub_.memory_.read_physical(Gpa{at.value}, size), size > 0);
+    return;
+  }
+  // The connection may end before a running vCPU answers: the hub is captured, not this port.
+  hub_.with_context(vcpu, [&hub = hub_, at, size, answer,
+                           done = std::move(done)](const x86::CpuContext& context) mutable {
+    answer(done, hub.memory_.read_virtual(context.paging, at, size), size > 0);
+  });
+}
+
+void TracerPort::write_memory(VcpuId vcpu, AddressSpace space, Gva at, Bytes data, tracer::Done<void> done) {
+  if (space == AddressSpace::kPhysical) {
+    done(hub_.memory_.write_physical(Gpa{at.value}, data));
+    return;
+  }
+  hub_.with_context(vcpu, [&hub = hub_, at, data = std::move(data),
+                           done = std::move(done)](const x86::CpuContext& context) mutable {
+    done(hub.memory_.write_virtual(context.paging, at, data));
+  });
+}
+
+// In pieces, so that a search through gigabytes keeps nobody else waiting.
+void TracerPort::search_memory(VcpuId vcpu, AddressSpace space, Gva at, std::uint64_t size, Bytes pattern,
+                               tracer::Done<std::optional<Gva>> done) {
+  constexpr std::size_t kPiece = 4u << 20;
+  if (pattern.empty() || size < pattern.size()) {
+    done(std::optional<Gva>{});
+    return;
+  }
+  const std::size_t piece = static_cast<std::size_t>(std::min<std::uint64_t>(size, kPiece + pattern.size() - 1));
+  read_memory(vcpu, space, at, piece,
+              [&hub = hub_, id = id_, vcpu, space, at, size, piece, pattern = std::move(pattern),
+               done = std::move(done)](Result<Bytes> data) mutable {
+                if (!data) {
+                  done(std::unexpected(std::move(data).error()));
+                  return;
+                }
+                const auto found = std::ranges::search(*data, pattern);
+                if (!found.empty()) {
+                  done(std::optional(at + static_cast<std::uint64_t>(found.begin() - data->begin())));
+                  return;
+                }
+                if (data->size() < piece || piece == size) {
+                  done(std::optional<Gva>{});
+                  return;
+                }
+                const std::uint64_t passed = piece - (pattern.size() - 1);
+                hub.post([&hub, id, vcpu, space, next = at + passed, rest = size - passed,
+                           pattern = std::move(pattern), done = std::move(done)]() mutable {
+                  const auto tracer = hub.tracers_.find(id);
+                  if (tracer == hub.tracers_.end()) return;  // detached meanwhile: nobody waits
+                  tracer->second.port->search_memory(vcpu, space, next, rest, std::move(pattern), std::move(done));
+                });
+              });
+}
+
+void TracerPort::kernel_slide(VcpuId vcpu, tracer::Done<std::optional<tracer::KernelSlide>> done) {
+  hub_.with_context(vcpu, [&hub = hub_, done = std::move(done)](const x86::CpuContext& context) mutable {
+    done(hub.find_slide(context));
+  });
+}
+
+}  // namespace ringside::hub

@@ -1,0 +1,211 @@
+// Stop reports in, events out.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include <spdlog/spdlog.h>
+
+#include "arch/x86/debug_regs.hpp"
+#include "stub/hub/hub.hpp"
+
+namespace ringside::hub {
+
+using tracer::StopEvent;
+using tracer::StopReason;
+
+void Hub::on_stop(api::StopReport report) noexcept {
+  post([this, report = std::move(report)]() mutable { handle_stop(std::move(report)); });
+}
+
+void Hub::on_end(api::GuestEnd end, std::string detail) noexcept {
+  post([this, end, detail = std::move(detail)] { handle_end(end, detail); });
+}
+
+void Hub::handle_stop(api::StopReport report) {
+  const VcpuId id = report.vcpu;
+  Vcpu& vcpu = at(id);
+  vcpu.parked = true;
+  vcpu.pausing = false;
+  vcpu.context = report.context;
+  vcpu.context_known = true;
+  vcpu.registers.reset();
+  vcpu.hit.reset();
+  if (stepping_over_ == id) finish_step_over();
+  if (!ended_) classify(id, report);
+  settle();
+}
+
+void Hub::classify(VcpuId id, const api::StopReport& report) {
+  Vcpu& vcpu = at(id);
+  switch (report.cause) {
+    case api::StopCause::kPaused: return;
+    case api::StopCause::kTripleFault:
+    case api::StopCause::kFailure:
+      vcpu.dead = true;
+      vcpu.cause = report.cause;
+      vcpu.detail = report.detail;
+      vcpu_died(id);
+      return;
+    case api::StopCause::kDebug: break;
+  }
+  if (report.debug.int3) {
+    breakpoint_hit(id);
+    return;
+  }
+  const std::uint8_t slots = x86::hits(report.debug.dr6, x86::encode_dr7(snapshot_->slots));
+  bool stepped = !vcpu.steps.empty();
+  for (std::size_t i = 0; i < snapshot_->slots.size(); ++i) {
+    if ((slots >> i & 1u) == 0) continue;
+    if (snapshot_->slots[i]->kind == x86::WatchKind::kExecute) {
+      // A fault, before the instruction: nothing has been stepped (SDM 3B 17.3.1.1).
+      stepped = (report.debug.dr6 & (1u << 14)) != 0 && stepped;
+      breakpoint_hit(id);
+    }
+  }
+  watch_hits(id, slots);
+  if (stepped) step_done(id);
+}
+
+// The vCPU stands at an address where somebody wants to stop.  Nobody may: the point was removed meanwhile,
+// or the int3's page is mapped at another address too; then the vCPU just passes.
+void Hub::breakpoint_hit(VcpuId id) {
+  Vcpu& vcpu = at(id);
+  const Gva pc = vcpu.context.linear_rip();
+  vcpu.hit = pc;
+  for (const PointKind kind : {PointKind::kSoftware, PointKind::kHardware}) {
+    const auto found = points_.points().find({.kind = kind, .at = pc, .length = 1});
+    if (found == points_.points().end()) continue;
+    const auto reason = kind == PointKind::kSoftware ? StopReason::kSoftwareBreak : StopReason::kHardwareBreak;
+    for (const TracerId who : found->second) {
+      vcpu.steps.erase(who);
+      concern(who, {.vcpu = id, .reason = reason, .at = pc, .context = vcpu.context, .detail = {}});
+    }
+  }
+}
+
+void Hub::watch_hits(VcpuId id, std::uint8_t slots) {
+  for (const auto& [spec, owners] : points_.points()) {
+    if (spec.kind == PointKind::kSoftware || spec.kind == PointKind::kHardware) continue;
+    const auto pieces = slots_needed(spec);
+    if (!pieces) continue;
+    bool hit = false;
+    for (const x86::DebugSlot& piece : *pieces) {
+      for (std::size_t i = 0; i < snapshot_->slots.size(); ++i) {
+        hit = hit || ((slots >> i & 1u) != 0 && snapshot_->slots[i] == piece);
+      }
+    }
+    if (!hit) continue;
+    const auto reason = spec.kind == PointKind::kWrite  ? StopReason::kWriteWatch
+                        : spec.kind == PointKind::kRead ? StopReason::kReadWatch
+                                                        : StopReason::kAccessWatch;
+    for (const TracerId who : owners) {
+      concern(who, {.vcpu = id, .reason = reason, .at = spec.at, .context = at(id).context, .detail = {}});
+    }
+  }
+}
+
+void Hub::step_done(VcpuId id) {
+  Vcpu& vcpu = at(id);
+  const Gva pc = vcpu.context.linear_rip();
+  for (auto step = vcpu.steps.begin(); step != vcpu.steps.end();) {
+    if (step->second && step->second->contains(pc)) {
+      ++step;  // still inside its range: goes on stepping
+      continue;
+    }
+    const TracerId who = step->first;
+    step = vcpu.steps.erase(step);
+    concern(who, {.vcpu = id, .reason = StopReason::kStep, .at = {}, .context = vcpu.context, .detail = {}});
+  }
+}
+
+// Every vCPU stops and every tracer is told; a guest that nobody traces is over (settle() sees to that).
+void Hub::vcpu_died(VcpuId id) {
+  const Vcpu& vcpu = at(id);
+  spdlog::error("CPU {}: {} at rip {:#x}", id.number, vcpu.detail, vcpu.context.core.rip);
+  for (const auto& [who, tracer] : tracers_) report_death(id, who);
+}
+
+void Hub::report_death(VcpuId id, TracerId who) {
+  const Vcpu& vcpu = at(id);
+  const auto reason =
+      vcpu.cause == api::StopCause::kTripleFault ? StopReason::kTripleFault : StopReason::kFailure;
+  tracers_.at(who).resumed.insert(id);
+  concern(who, {.vcpu = id, .reason = reason, .at = {}, .context = vcpu.context, .detail = vcpu.detail});
+}
+
+// This event is for this tracer: it takes its holds, and is told once all that it holds is parked.
+void Hub::concern(TracerId who, StopEvent event) {
+  const auto found = tracers_.find(who);
+  if (found == tracers_.end()) return;
+  Tracer& tracer = found->second;
+  holds_.take_all(who);
+  if (tracer.view == View::kRunning) tracer.view = View::kStopping;
+  // One event a vCPU: of two at one instruction the first counts, except that a step's end says the least.
+  for (StopEvent& pending : tracer.pending) {
+    if (pending.vcpu != event.vcpu) continue;
+    if (pending.reason == StopReason::kStep) pending = std::move(event);
+    return;
+  }
+  tracer.pending.push_back(std::move(event));
+}
+
+void Hub::deliver(Tracer& tracer) {
+  StopEvent event{
+      .vcpu = VcpuId{0}, .reason = StopReason::kNone, .at = {}, .context = vcpus_[0].context, .detail = {}};
+  // Events of vCPUs that this tracer has not resumed since its last stop wait until it does.
+  const auto first = std::ranges::find_if(
+      tracer.pending, [&](const StopEvent& pending) { return tracer.resumed.contains(pending.vcpu); });
+  if (first != tracer.pending.end()) {
+    event = std::move(*first);
+    tracer.pending.erase(first);
+  }
+  tracer.view = View::kStopped;
+  tracer.resumed.clear();
+  if (tracer.stop_done) {
+    auto done = std::move(tracer.stop_done);
+    tracer.stop_done = nullptr;
+    done(std::move(event));
+  } else {
+    tracer.events->on_stop(event);
+  }
+}
+
+// A breakpoint event that waited is void when its point has gone or its vCPU has been moved.  The vCPU then
+// counts as not yet having hit it: with the point back in place it hits again, and nothing is lost.
+void Hub::drop_stale_events(TracerId who, Tracer& tracer) {
+  std::erase_if(tracer.pending, [&](const StopEvent& event) {
+    const bool software = event.reason == StopReason::kSoftwareBreak;
+    if (!software && event.reason != StopReason::kHardwareBreak) return false;
+    const auto kind = software ? PointKind::kSoftware : PointKind::kHardware;
+    const auto point = points_.points().find({.kind = kind, .at = event.at, .length = 1});
+    const bool stands = point != points_.points().end() && point->second.contains(who);
+    if (stands && at(event.vcpu).context.linear_rip() == event.at) return false;
+    at(event.vcpu).hit.reset();
+    return true;
+  });
+}
+
+void Hub::handle_end(api::GuestEnd end, const std::string& detail) {
+  if (ended_) return;
+  ended_ = end;
+  std::vector<tracer::Events*> listeners;
+  for (auto& [who, tracer] : tracers_) {
+    if (tracer.stop_done) {
+      auto done = std::move(tracer.stop_done);
+      tracer.stop_done = nullptr;
+      done(fail(Errc::kGone, "the guest has ended"));
+    }
+    listeners.push_back(tracer.events);
+  }
+  for (tracer::Events* events : listeners) events->on_guest_end(detail);
+  callbacks_.on_end(end, detail);
+}
+
+// Nobody looks at the guest and one of its CPUs cannot go on: say what is known, and end.
+void Hub::end_untraced(VcpuId id) {
+  const Vcpu& vcpu = at(id);
+  const auto end = vcpu.cause == api::StopCause::kTripleFault ? api::GuestEnd::kTripleFault : api::GuestEnd::kFailure;
+  handle_end(end, fmt::format("CPU {}: {}\n{}", id.number, vcpu.detail, describe_machine()));
+}
+
+}  // namespace ringside::hub

@@ -1,0 +1,124 @@
+#include "stub/hub/memory_view.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "arch/x86/paging.hpp"
+
+namespace ringside::hub {
+
+std::optional<Gpa> MemoryView::translate(const x86::PagingState& paging, Gva at) const {
+  const x86::WalkResult leaf = x86::walk(paging, at, memory_);
+  if (!leaf) return std::nullopt;
+  return leaf->gpa;
+}
+
+Bytes MemoryView::read_physical(Gpa at, std::size_t size) const {
+  Bytes data(size);
+  if (!memory_.read(at, data)) {
+    // Not all of it is there: byte count of the prefix by pages.
+    std::size_t done = 0;
+    while (done < size) {
+      const std::size_t step = std::min(size - done, bytes_to_page_end(at + done));
+      if (!memory_.read(at + done, MutableByteView(data).subspan(done, step))) break;
+      done += step;
+    }
+    data.resize(done);
+  }
+  for (auto site = sites_.lower_bound(at); site != sites_.end() && site->first - at < data.size(); ++site) {
+    std::uint8_t& byte = data[static_cast<std::size_t>(site->first - at)];
+    if (byte == kInt3) byte = site->second.original;
+  }
+  return data;
+}
+
+Bytes MemoryView::read_virtual(const x86::PagingState& paging, Gva at, std::size_t size) const {
+  Bytes data;
+  data.reserve(size);
+  while (data.size() < size) {
+    const Gva here = at + data.size();
+    const std::optional<Gpa> where = translate(paging, here);
+    if (!where) break;
+    const std::size_t step = std::min(size - data.size(), bytes_to_page_end(here));
+    const Bytes piece = read_physical(*where, step);
+    data.insert(data.end(), piece.begin(), piece.end());
+    if (piece.size() < step) break;
+  }
+  return data;
+}
+
+Result<void> MemoryView::write_physical(Gpa at, ByteView data) {
+  Bytes below(data.begin(), data.end());
+  for (auto site = sites_.lower_bound(at); site != sites_.end() && site->first - at < data.size(); ++site) {
+    std::uint8_t& byte = below[static_cast<std::size_t>(site->first - at)];
+    site->second.original = byte;
+    byte = kInt3;
+  }
+  if (!memory_.write(at, below)) {
+    return fail(Errc::kNotMapped, fmt::format("no memory at guest-physical {:#x}", at.value));
+  }
+  return {};
+}
+
+Result<void> MemoryView::write_virtual(const x86::PagingState& paging, Gva at, ByteView data) {
+  std::map<std::size_t, Gpa> pieces;  // offset -> where; all are found before the first byte is written
+  for (std::size_t done = 0; done < data.size(); done += bytes_to_page_end(at + done)) {
+    const std::optional<Gpa> where = translate(paging, at + done);
+    if (!where) return fail(Errc::kNotMapped, fmt::format("{:#x} is not mapped", (at + done).value));
+    pieces.emplace(done, *where);
+  }
+  for (const auto& [offset, where] : pieces) {
+    const std::size_t size = std::min(data.size() - offset, bytes_to_page_end(at + offset));
+    RS_TRY(write_physical(where, data.subspan(offset, size)));
+  }
+  return {};
+}
+
+void MemoryView::poke(Gpa where, std::uint8_t value) { RS_CHECK(memory_.write(where, {&value, 1})); }
+
+bool MemoryView::still_there(Gpa where) const { return memory_.load_at<std::uint8_t>(where) == kInt3; }
+
+Result<void> MemoryView::insert(Gva at, Gpa where) {
+  const auto original = memory_.load_at<std::uint8_t>(where);
+  if (!original) return fail(Errc::kNotMapped, fmt::format("no memory behind {:#x}", at.value));
+  auto [site, fresh] = sites_.try_emplace(where);
+  site->second.at.insert(at);
+  if (!fresh) return {};
+  site->second.original = *original;
+  poke(where, kInt3);
+  return {};
+}
+
+std::map<Gpa, Int3Site>::iterator MemoryView::find(Gva at) {
+  return std::ranges::find_if(sites_, [at](const auto& entry) { return entry.second.at.contains(at); });
+}
+
+void MemoryView::remove(Gva at) {
+  const auto site = find(at);
+  if (site == sites_.end()) return;
+  site->second.at.erase(at);
+  if (!site->second.at.empty()) return;
+  if (still_there(site->first)) poke(site->first, site->second.original);
+  sites_.erase(site);
+}
+
+void MemoryView::lift(Gpa where) {
+  const auto site = sites_.find(where);
+  if (site != sites_.end() && still_there(where)) poke(where, site->second.original);
+}
+
+// The instruction stepped over may have rewritten its own first byte: then that is the guest's byte now.
+void MemoryView::lower(Gpa where) {
+  const auto site = sites_.find(where);
+  if (site == sites_.end()) return;
+  site->second.original = memory_.load_at<std::uint8_t>(where).value_or(site->second.original);
+  poke(where, kInt3);
+}
+
+const Int3Site* MemoryView::site_at(Gpa where) const {
+  const auto site = sites_.find(where);
+  return site == sites_.end() ? nullptr : &site->second;
+}
+
+}  // namespace ringside::hub

@@ -1,0 +1,62 @@
+// Guest memory as every tracer sees it: the guest's own bytes, whatever is inserted.  Owns the int3 sites.
+//
+// Reads overlay the original bytes; writes go below the int3.  Where the guest has overwritten an int3, its
+// own byte counts: it is shown, and never written over.  Thread: hub; insert(), remove(), lift() and lower()
+// only while every vCPU is parked.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "arch/addr.hpp"
+#include "arch/bytes.hpp"
+#include "arch/guest_view.hpp"
+#include "arch/result.hpp"
+#include "arch/x86/cpu.hpp"
+
+namespace ringside::hub {
+
+inline constexpr std::uint8_t kInt3 = 0xcc;
+
+// One int3 in guest memory; several virtual addresses may lead to it.
+struct Int3Site {
+  std::set<Gva> at;
+  std::uint8_t original = 0;
+};
+
+class MemoryView {
+ public:
+  explicit MemoryView(PhysicalMemory& memory) : memory_(memory) {}
+
+  // The prefix that has memory behind it.
+  Bytes read_virtual(const x86::PagingState& paging, Gva at, std::size_t size) const;
+  Bytes read_physical(Gpa at, std::size_t size) const;
+  // All or nothing.
+  Result<void> write_virtual(const x86::PagingState& paging, Gva at, ByteView data);
+  Result<void> write_physical(Gpa at, ByteView data);
+
+  std::optional<Gpa> translate(const x86::PagingState& paging, Gva at) const;
+
+  Result<void> insert(Gva at, Gpa where);
+  void remove(Gva at);
+  // Puts the original byte in place for a step over it, and the int3 back.
+  void lift(Gpa where);
+  void lower(Gpa where);
+  // After a reset of the machine: all sites are gone with the memory they were in.
+  void forget_all() { sites_.clear(); }
+
+  const Int3Site* site_at(Gpa where) const;
+  const std::map<Gpa, Int3Site>& sites() const { return sites_; }
+
+ private:
+  std::map<Gpa, Int3Site>::iterator find(Gva at);
+  bool still_there(Gpa where) const;
+  void poke(Gpa where, std::uint8_t value);
+
+  PhysicalMemory& memory_;
+  std::map<Gpa, Int3Site> sites_;
+};
+
+}  // namespace ringside::hub

@@ -1,0 +1,142 @@
+#include "stub/hub/points.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace ringside::hub {
+namespace {
+
+bool is_breakpoint(PointKind kind) { return kind == PointKind::kSoftware || kind == PointKind::kHardware; }
+
+std::string owners_text(const PointTable::Owners& owners) {
+  std::string text;
+  for (const TracerId owner : owners) text += fmt::format("{}{}", text.empty() ? "" : ",", owner.number);
+  return text;
+}
+
+std::unexpected<Error> no_slot_left(const PointTable& table) {
+  std::string text = "all 4 debug registers are in use:";
+  for (const auto& [spec, owners] : table.points()) {
+    if (spec.kind != PointKind::kSoftware) text += fmt::format(" {} (tracer {}),", to_text(spec), owners_text(owners));
+  }
+  text.back() = ';';
+  text += " delete one of them first";
+  return fail(Errc::kExhausted, std::move(text));
+}
+
+bool in_slots(const x86::DebugSlots& slots, const x86::DebugSlot& wanted) {
+  return std::ranges::any_of(slots, [&](const auto& slot) { return slot == wanted; });
+}
+
+// Puts `wanted` where it was before if that is free, else into the first free slot; false when none is.
+bool put(x86::DebugSlots& slots, const x86::DebugSlots& before, const x86::DebugSlot& wanted) {
+  if (in_slots(slots, wanted)) return true;
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    if (!slots[i] && before[i] == wanted) {
+      slots[i] = wanted;
+      return true;
+    }
+  }
+  // A slot that nobody had before is better than one whose old user may still come.
+  for (const bool take_used : {false, true}) {
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      if (slots[i] || (before[i].has_value() && !take_used)) continue;
+      slots[i] = wanted;
+      return true;
+    }
+  }
+  return false;
+}
+
+x86::DebugSlot execute_slot(Gva at) { return {.at = at, .length = 1, .kind = x86::WatchKind::kExecute}; }
+
+}  // namespace
+
+bool PointTable::add(TracerId owner, const PointSpec& spec) {
+  Owners& owners = points_[spec];
+  owners.insert(owner);
+  return owners.size() == 1;
+}
+
+bool PointTable::remove(TracerId owner, const PointSpec& spec) {
+  const auto found = points_.find(spec);
+  if (found == points_.end() || found->second.erase(owner) == 0 || !found->second.empty()) return false;
+  points_.erase(found);
+  return true;
+}
+
+bool PointTable::remove_all(TracerId owner) {
+  const std::size_t before = points_.size();
+  for (auto point = points_.begin(); point != points_.end();) {
+    point->second.erase(owner);
+    point = point->second.empty() ? points_.erase(point) : std::next(point);
+  }
+  return points_.size() != before;
+}
+
+std::size_t PointTable::owned_by(TracerId owner) const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(points_, [owner](const auto& entry) { return entry.second.contains(owner); }));
+}
+
+PointTable::Owners PointTable::breakpoint_owners(Gva at) const {
+  Owners owners;
+  for (const PointKind kind : {PointKind::kSoftware, PointKind::kHardware}) {
+    const auto found = points_.find({.kind = kind, .at = at, .length = 1});
+    if (found != points_.end()) owners.insert(found->second.begin(), found->second.end());
+  }
+  return owners;
+}
+
+Result<x86::WatchSlots> slots_needed(const PointSpec& spec) {
+  if (is_breakpoint(spec.kind)) return x86::split_watch(spec.at, 1, x86::WatchKind::kExecute);
+  const auto kind = spec.kind == PointKind::kWrite ? x86::WatchKind::kWrite : x86::WatchKind::kReadWrite;
+  return x86::split_watch(spec.at, spec.length, kind);
+}
+
+Result<Mechanisms> plan_mechanisms(const PointTable& table, const Mechanisms& current,
+                                   const std::function<bool(Gva)>& mapped) {
+  Mechanisms next;
+  std::vector<Gva> software;
+  for (const auto& [spec, owners] : table.points()) {
+    if (spec.kind == PointKind::kSoftware) {
+      software.push_back(spec.at);
+      continue;
+    }
+    const x86::WatchSlots pieces = RS_TRY(slots_needed(spec));
+    for (const x86::DebugSlot& piece : pieces) {
+      if (!put(next.slots, current.slots, piece)) return no_slot_left(table);
+    }
+  }
+  // Who needs a slot most comes first: no memory for an int3, then who has one already, then the others.
+  const auto rank = [&](Gva at) {
+    if (!current.int3.contains(at) && !mapped(at)) return 0;
+    return in_slots(current.slots, execute_slot(at)) ? 1 : 2;
+  };
+  std::vector<std::pair<int, Gva>> ranked;
+  for (const Gva at : software) ranked.emplace_back(rank(at), at);
+  std::ranges::stable_sort(ranked, {}, &std::pair<int, Gva>::first);
+  for (const auto& [order, at] : ranked) {
+    if (put(next.slots, current.slots, execute_slot(at))) continue;
+    if (order == 0) {
+      return fail(Errc::kNotMapped, fmt::format("{:#x} is not mapped yet and no debug register is left for it", at.value));
+    }
+    next.int3.insert(at);
+  }
+  return next;
+}
+
+std::string to_text(const PointSpec& spec) {
+  switch (spec.kind) {
+    case PointKind::kSoftware: return fmt::format("break {:#x}", spec.at.value);
+    case PointKind::kHardware: return fmt::format("hbreak {:#x}", spec.at.value);
+    case PointKind::kWrite: return fmt::format("watch {:#x}+{}", spec.at.value, spec.length);
+    case PointKind::kRead: return fmt::format("rwatch {:#x}+{}", spec.at.value, spec.length);
+    case PointKind::kAccess: return fmt::format("awatch {:#x}+{}", spec.at.value, spec.length);
+  }
+  return {};
+}
+
+}  // namespace ringside::hub

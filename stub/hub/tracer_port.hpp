@@ -1,0 +1,61 @@
+// One tracer's place in the hub: tracer::Port by plain forwarding, with the tracer's id put in.
+#pragma once
+
+#include "stub/hub/hub.hpp"
+
+namespace ringside::hub {
+
+class TracerPort final : public tracer::Port {
+ public:
+  TracerPort(Hub& hub, TracerId id) : hub_(hub), id_(id) {}
+  ~TracerPort() override { hub_.detach(id_); }
+
+  TracerId id() const override { return id_; }
+  std::size_t vcpu_count() const override { return hub_.vcpus_.size(); }
+  x86::CpuFeatures features() const override { return hub_.machine_.info().features; }
+  std::string vcpu_note(VcpuId vcpu) const override { return hub_.vcpu_note(vcpu); }
+
+  void stop_all(tracer::Done<tracer::StopEvent> done) override { hub_.stop_all(id_, std::move(done)); }
+  void interrupt() override { hub_.interrupt(id_); }
+  Result<void> resume(std::vector<tracer::ResumeAction> actions) override {
+    return hub_.resume(id_, std::move(actions));
+  }
+
+  void read_memory(VcpuId vcpu, tracer::AddressSpace space, Gva at, std::size_t size,
+                   tracer::Done<Bytes> done) override;
+  void write_memory(VcpuId vcpu, tracer::AddressSpace space, Gva at, Bytes data,
+                    tracer::Done<void> done) override;
+  void search_memory(VcpuId vcpu, tracer::AddressSpace space, Gva at, std::uint64_t size, Bytes pattern,
+                     tracer::Done<std::optional<Gva>> done) override;
+
+  void read_registers(VcpuId vcpu, x86::RegGroups groups,
+                      tracer::Done<const x86::RegisterFile*> done) override {
+    hub_.read_registers(vcpu, groups, std::move(done));
+  }
+  void write_registers(VcpuId vcpu, std::vector<std::pair<x86::Reg, Bytes>> values,
+                       tracer::Done<void> done) override {
+    hub_.write_registers(vcpu, std::move(values), std::move(done));
+  }
+
+  void insert_point(VcpuId vcpu, const tracer::PointSpec& spec, tracer::Done<void> done) override {
+    hub_.insert(id_, vcpu, spec, std::move(done));
+  }
+  void remove_point(const tracer::PointSpec& spec, tracer::Done<void> done) override {
+    hub_.remove(id_, spec, std::move(done));
+  }
+
+  void kernel_slide(VcpuId vcpu, tracer::Done<std::optional<tracer::KernelSlide>> done) override;
+  void set_step_holds_interrupts(bool hold) override { hub_.tracers_.at(id_).hold_interrupts = hold; }
+
+  std::string describe_tracers() const override { return hub_.describe_tracers(); }
+  std::string describe_points() const override { return hub_.describe_points(); }
+  std::string describe_machine() const override { return hub_.describe_machine(); }
+  void reset_machine(tracer::Done<void> done) override { hub_.reset_machine(std::move(done)); }
+  void quit_machine() override { hub_.quit_machine(); }
+
+ private:
+  Hub& hub_;
+  TracerId id_;
+};
+
+}  // namespace ringside::hub

@@ -1,0 +1,147 @@
+#include "vmm/run/kvm_machine.hpp"
+
+#include <latch>
+
+#include "vmm/kvm/cpuid.hpp"
+#include "vmm/run/entry_registers.hpp"
+#include "vmm/run/kick.hpp"
+
+namespace ringside::run {
+
+KvmMachine::KvmMachine(MachineConfig config, kvm::System system, mem::GuestRam ram, boot::BootImages images)
+    : config_(std::move(config)), system_(std::move(system)), ram_(std::move(ram)), images_(std::move(images)) {}
+
+KvmMachine::~KvmMachine() {
+  ended_ = true;
+  threads_.clear();
+}
+
+Result<std::unique_ptr<KvmMachine>> KvmMachine::create(MachineConfig config) {
+  boot::BootImages images = RS_TRY(boot::load_images(config.boot));
+  kvm::System system = RS_TRY(kvm::System::open());
+  mem::GuestRam ram = RS_TRY(mem::GuestRam::create(config.ram_bytes));
+  std::unique_ptr<KvmMachine> machine(
+      new KvmMachine(std::move(config), std::move(system), std::move(ram), std::move(images)));
+  machine->info_.engine = "KVM";
+  machine->info_.ram_bytes = machine->config_.ram_bytes;
+  machine->hardware_ = RS_TRY(machine->make_hardware());
+  return machine;
+}
+
+Result<std::unique_ptr<KvmMachine::Hardware>> KvmMachine::make_hardware() {
+  kvm::Vm vm = RS_TRY(kvm::Vm::create(system_));
+  auto hardware = std::make_unique<Hardware>(Hardware{std::move(vm), nullptr, {}});
+  unsigned slot = 0;
+  for (const mem::GuestRam::Region& region : ram_.regions()) {
+    RS_TRY(hardware->vm.set_memory(slot++, region.begin, region.bytes, region.host));
+  }
+  hardware->platform = RS_TRY(dev::Platform::create({
+      .set_irq = [vm = &hardware->vm](unsigned gsi, bool level) { RS_CHECK(vm->set_irq(gsi, level).has_value()); },
+      .console = config_.console,
+      .events = {.on_poweroff = [this] { end(api::GuestEnd::kPowerOff); },
+                 .on_reset = [this] { end(api::GuestEnd::kReboot); }},
+  }));
+  RS_TRY(make_vcpus(*hardware));
+  RS_TRY(load_kernel(*hardware));
+  return hardware;
+}
+
+Result<void> KvmMachine::make_vcpus(Hardware& hardware) {
+  const std::vector<kvm_cpuid_entry2> cpuid = RS_TRY(system_.supported_cpuid());
+  info_.features = kvm::cpu_features(cpuid);
+  const unsigned count = config_.boot.vcpus;
+  for (unsigned i = 0; i < count; ++i) {
+    auto fd = RS_TRY(kvm::VcpuFd::create(system_, hardware.vm, VcpuId{i}, count, cpuid));
+    RS_TRY(fd->set_power_on_msrs());
+    hardware.fds.push_back(std::move(fd));
+  }
+  return {};
+}
+
+// The kernel's image into RAM, and the boot vCPU to its first instruction; the others wait for the guest.
+Result<void> KvmMachine::load_kernel(Hardware& hardware) {
+  const boot::BootPlan plan = RS_TRY(boot::place(images_, config_.boot, ram_));
+  kvm::VcpuFd& first = *hardware.fds.front();
+  kvm_sregs sregs = first.sregs();
+  enter_long_mode(plan.entry, sregs);
+  first.set_sregs(sregs);
+  x86::CoreRegs core;
+  core.rip = plan.entry.rip;
+  core.rflags = plan.entry.rflags;
+  core.gpr[x86::kRsi] = plan.entry.rsi;
+  core.gpr[x86::kRsp] = plan.entry.rsp;
+  first.set_core(core);
+  RS_TRY(first.write_back_now());
+  api::KernelImage image;
+  image.version = plan.version;
+  if (plan.kernel) {
+    image.link_text = plan.kernel->text - plan.kernel->slide;
+    image.slide = plan.kernel->slide;
+  }
+  info_.kernel = std::move(image);
+  return {};
+}
+
+Result<void> KvmMachine::start(api::DebugPolicy& policy, api::MachineListener& listener) {
+  listener_ = &listener;
+  install_kick_handler();
+  for (auto& fd : hardware_->fds) {
+    threads_.push_back(
+        std::make_unique<VcpuThread>(std::move(fd), hardware_->platform->bus(), policy, listener));
+  }
+  hardware_->fds.clear();
+  return {};
+}
+
+Result<void> KvmMachine::reset() {
+  RS_TRY(ram_.clear());
+  std::unique_ptr<Hardware> fresh = RS_TRY(make_hardware());
+  for (std::size_t i = 0; i < threads_.size(); ++i) {
+    threads_[i]->replace(std::move(fresh->fds[i]), fresh->platform->bus());
+  }
+  fresh->fds.clear();
+  // The old VM may go only when no thread has a vCPU of it; parked threads answer at once.
+  std::latch replaced(static_cast<std::ptrdiff_t>(threads_.size()));
+  for (auto& thread : threads_) thread->post([&replaced](api::VcpuAccess&) { replaced.count_down(); });
+  replaced.wait();
+  hardware_ = std::move(fresh);
+  return {};
+}
+
+void KvmMachine::end(api::GuestEnd how) {
+  if (ended_.exchange(true)) return;
+  hardware_->platform->flush();
+  for (auto& thread : threads_) thread->retire();
+  listener_->on_end(how, {});
+}
+
+void KvmMachine::look_for_halt() {
+  std::uint64_t used = 0;
+  for (const auto& thread : threads_) used += thread->cpu_time();
+  if (used != cpu_time_seen_) {
+    cpu_time_seen_ = used;
+    halt_inspected_ = false;
+    return;
+  }
+  if (!halt_inspected_ && !ended_) inspect_halt();
+  halt_inspected_ = true;
+}
+
+void KvmMachine::inspect_halt() {
+  halted_ = 0;
+  for (auto& thread : threads_) {
+    thread->post([this](api::VcpuAccess& access) {
+      auto& fd = static_cast<kvm::VcpuFd&>(access);
+      const auto state = fd.mp_state();
+      if (!state) return;
+      constexpr std::uint64_t kInterruptFlag = 1u << 9;
+      const bool deaf = (fd.core().rflags & kInterruptFlag) == 0;
+      const bool asleep = state->mp_state == KVM_MP_STATE_HALTED && deaf;
+      const bool never_started = state->mp_state == KVM_MP_STATE_UNINITIALIZED;
+      if (!asleep && !never_started) return;
+      if (halted_.fetch_add(1) + 1 == threads_.size()) end(api::GuestEnd::kHalt);
+    });
+  }
+}
+
+}  // namespace ringside::run

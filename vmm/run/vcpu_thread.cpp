@@ -1,0 +1,209 @@
+#include "vmm/run/vcpu_thread.hpp"
+
+#include <fmt/format.h>
+#include <time.h>
+
+#include "vmm/run/kick.hpp"
+
+namespace ringside::run {
+
+VcpuThread::VcpuThread(std::unique_ptr<kvm::VcpuFd> fd, const dev::Bus& bus, api::DebugPolicy& policy,
+                       api::MachineListener& listener)
+    : fd_(std::move(fd)), bus_(&bus), policy_(policy), listener_(listener), thread_([this] { body(); }) {
+  ::pthread_setname_np(thread_.native_handle(), fmt::format("vcpu{}", fd_->id().number).c_str());
+}
+
+VcpuThread::~VcpuThread() {
+  {
+    std::lock_guard lock(mutex_);
+    order_ = Order::kQuit;
+  }
+  attract();
+  thread_.join();
+}
+
+void VcpuThread::run() {
+  {
+    std::lock_guard lock(mutex_);
+    RS_CHECK(order_ == Order::kPark);
+    if (retired_) return;
+    order_ = Order::kRun;
+    fresh_run_ = true;
+    pause_wanted_ = false;
+  }
+  changed_.notify_one();
+}
+
+void VcpuThread::pause() {
+  {
+    std::lock_guard lock(mutex_);
+    if (order_ != Order::kRun) return;
+    pause_wanted_ = true;
+  }
+  attract();
+}
+
+void VcpuThread::post(Work work) {
+  {
+    std::lock_guard lock(mutex_);
+    inbox_.push_back(std::move(work));
+  }
+  attract();
+}
+
+void VcpuThread::replace(std::unique_ptr<kvm::VcpuFd> fd, const dev::Bus& bus) {
+  post([this, bus = &bus, fresh = std::move(fd)](api::VcpuAccess&) mutable {
+    fresh->bind_thread();
+    fd_ = std::move(fresh);
+    bus_ = bus;
+    set_kick_target(&fd_->run_page());
+  });
+}
+
+void VcpuThread::retire() {
+  retired_ = true;
+  attract();
+}
+
+// Wakes the thread from its sleep, or out of the guest.
+void VcpuThread::attract() {
+  attention_.store(true);
+  changed_.notify_one();
+  kick(thread_.native_handle());
+}
+
+std::uint64_t VcpuThread::cpu_time() const {
+  clockid_t clock{};
+  timespec now{};
+  if (::pthread_getcpuclockid(const_cast<std::thread&>(thread_).native_handle(), &clock) != 0) return 0;
+  if (::clock_gettime(clock, &now) != 0) return 0;
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+void VcpuThread::body() {
+  fd_->bind_thread();
+  set_kick_target(&fd_->run_page());
+  for (;;) {
+    attend();
+    if (!running_) return;
+    enter_guest();
+  }
+}
+
+// Works off the inbox, sleeps while parked, and takes the next order.  No I/O instruction is half done here:
+// enter_guest() sees to that.  Returns to enter the guest, or, with running_ false, to end the thread.
+void VcpuThread::attend() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    attention_.store(false);
+    if (order_ == Order::kQuit) {
+      running_ = false;
+      return;
+    }
+    if (!inbox_.empty()) {
+      Work work = std::move(inbox_.front());
+      inbox_.pop_front();
+      lock.unlock();
+      work(*fd_);
+      lock.lock();
+      continue;
+    }
+    if (order_ == Order::kRun && !retired_) {
+      running_ = true;
+      if (fresh_run_) {
+        fresh_run_ = false;
+        lock.unlock();
+        policy_.before_run(*fd_);
+        lock.lock();
+        continue;
+      }
+      if (pause_wanted_) {
+        lock.unlock();
+        park(api::StopCause::kPaused, {}, {});
+        lock.lock();
+        continue;
+      }
+      return;
+    }
+    changed_.wait(lock, [this] { return attention_.load() || order_ == Order::kRun || order_ == Order::kQuit; });
+    if (retired_ && order_ == Order::kRun) order_ = Order::kPark;
+  }
+}
+
+void VcpuThread::enter_guest() {
+  kvm_run& page = fd_->run_page();
+  for (;;) {
+    page.immediate_exit = 0;
+    if (attention_.load()) {
+      if (!fd_->io_pending()) return;
+      page.immediate_exit = 1;  // only finish the I/O instruction
+    }
+    kvm::Exit exit = fd_->run();
+    exits_.fetch_add(1, std::memory_order_relaxed);
+    if (!handle(exit)) return;
+  }
+}
+
+// False when the vCPU has been parked.
+bool VcpuThread::handle(kvm::Exit& exit) {
+  if (auto* io = std::get_if<kvm::PortIo>(&exit)) {
+    handle_port(*io);
+    return true;
+  }
+  if (auto* access = std::get_if<kvm::Mmio>(&exit)) {
+    handle_mmio(*access);
+    return true;
+  }
+  if (std::holds_alternative<kvm::Interrupted>(exit)) return true;
+  if (auto* debug = std::get_if<api::DebugExit>(&exit)) {
+    if (policy_.on_debug_exit(*fd_, *debug) == api::Verdict::kResume) return true;
+    park(api::StopCause::kDebug, *debug, {});
+    return false;
+  }
+  if (std::holds_alternative<kvm::Shutdown>(exit)) {
+    park(api::StopCause::kTripleFault, {}, "triple fault");
+    return false;
+  }
+  if (auto* event = std::get_if<kvm::SystemEvent>(&exit)) {
+    park(api::StopCause::kFailure, {}, fmt::format("KVM system event {}", event->type));
+    return false;
+  }
+  if (auto* failure = std::get_if<kvm::Failure>(&exit)) {
+    park(api::StopCause::kFailure, {}, failure->text);
+    return false;
+  }
+  park(api::StopCause::kFailure, {}, "hlt without an interrupt controller");
+  return false;
+}
+
+void VcpuThread::handle_port(const kvm::PortIo& io) {
+  for (std::uint32_t i = 0; i < io.count; ++i) {
+    const MutableByteView element = io.data.subspan(std::size_t{i} * io.size, io.size);
+    if (io.direction == kvm::Direction::kOut) {
+      bus_->write_port(io.port, element);
+    } else {
+      bus_->read_port(io.port, element);
+    }
+  }
+}
+
+void VcpuThread::handle_mmio(const kvm::Mmio& access) {
+  if (access.direction == kvm::Direction::kOut) {
+    bus_->write_mmio(access.at, access.data);
+  } else {
+    bus_->read_mmio(access.at, access.data);
+  }
+}
+
+void VcpuThread::park(api::StopCause cause, api::DebugExit debug, std::string detail) {
+  api::StopReport report{
+      .vcpu = fd_->id(), .cause = cause, .debug = debug, .context = fd_->context(), .detail = std::move(detail)};
+  {
+    std::lock_guard lock(mutex_);
+    if (order_ == Order::kRun) order_ = Order::kPark;
+    pause_wanted_ = false;
+  }
+  listener_.on_stop(std::move(report));
+}
+
+}  // namespace ringside::run
