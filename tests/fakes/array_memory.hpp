@@ -1,0 +1,40 @@
+// Guest physical memory as one byte array that starts at 0: what lies beyond it is missing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "arch/guest_view.hpp"
+
+namespace ringside::fakes {
+
+class ArrayMemory : public PhysicalMemory {
+ public:
+  explicit ArrayMemory(std::size_t size) : bytes_(size) {}
+
+  bool read(Gpa from, MutableByteView to) const noexcept override {
+    if (!holds(from, to.size())) return false;
+    if (!to.empty()) std::memcpy(to.data(), bytes_.data() + from.value, to.size());
+    return true;
+  }
+  bool write(Gpa to, ByteView from) noexcept override {
+    if (!holds(to, from.size())) return false;
+    if (!from.empty()) std::memcpy(bytes_.data() + to.value, from.data(), from.size());
+    return true;
+  }
+
+  template <typename T>
+  void put(std::uint64_t at, T value) {
+    store(bytes_.data() + at, value);
+  }
+
+ private:
+  bool holds(Gpa at, std::size_t length) const noexcept {
+    return at.value <= bytes_.size() && length <= bytes_.size() - at.value;
+  }
+  std::vector<std::uint8_t> bytes_;
+};
+
+}  // namespace ringside::fakes
