@@ -38,8 +38,8 @@ class PortDevice {
 // A device whose registers are bytes: a wider access is taken apart, lowest port first, as the ISA bus does.
 class BytePortDevice : public PortDevice {
  public:
-  void read(std::uint16_t offset, MutableByteView to) final;
-  void write(std::uint16_t offset, ByteView from) final;
+  void read(std::uint16_t offset, MutableByteView to) override;
+  void write(std::uint16_t offset, ByteView from) override;
 
  protected:
   virtual std::uint8_t read_byte(std::uint16_t offset) = 0;

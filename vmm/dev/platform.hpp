@@ -4,6 +4,7 @@
 // Thread: create and reset while no vCPU runs; bus() from vCPU threads; console input and flush from any.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -18,11 +19,12 @@ struct PlatformConfig {
   std::function<void(unsigned gsi, bool level)> set_irq;  // from any thread that touches a device
   std::function<void(std::string_view)> console;          // what the guest prints on COM1, in pieces
   PlatformEvents events;
+  std::function<std::chrono::nanoseconds()> clock;  // monotonic, for the PM timer; empty: the host's
 };
 
 class Platform {
  public:
-  static Result<std::unique_ptr<Platform>> create(PlatformConfig config);
+  static Result<std::unique_ptr<Platform>> create(const PlatformConfig& config);
   ~Platform();
   Platform(const Platform&) = delete;
   Platform& operator=(const Platform&) = delete;
