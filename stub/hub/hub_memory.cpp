@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "disasm/decoder.hpp"
 #include "stub/hub/hub.hpp"
 #include "stub/hub/tracer_port.hpp"
 
@@ -152,6 +153,30 @@ void TracerPort::search_memory(VcpuId vcpu, AddressSpace space, Gva at, std::uin
                   tracer->second.port->search_memory(vcpu, space, next, rest, std::move(pattern), std::move(done));
                 });
               });
+}
+
+void TracerPort::disassemble(VcpuId vcpu, AddressSpace space, Gva at, std::size_t count,
+                             tracer::Done<std::string> done) {
+  hub_.with_context(vcpu, [&hub = hub_, space, at, count,
+                           done = std::move(done)](const x86::CpuContext& context) mutable {
+    const std::size_t bytes = count * disasm::kLongestInstruction;
+    const Bytes code = space == AddressSpace::kPhysical ? hub.memory_.read_physical(Gpa{at.value}, bytes)
+                                                        : hub.memory_.read_virtual(context.paging, at, bytes);
+    if (code.empty()) {
+      done(fail(Errc::kNotMapped, fmt::format("no memory at {:#x}", at.value)));
+      return;
+    }
+    const auto decoder = disasm::Decoder::create(context.code_size());
+    if (!decoder) {
+      done(std::unexpected(decoder.error()));
+      return;
+    }
+    std::string text;
+    for (const disasm::Line& line : decoder->lines(code, at, count)) {
+      text += fmt::format("{:#x}:\t{}\n", line.at.value, line.text);
+    }
+    done(std::move(text));
+  });
 }
 
 void TracerPort::kernel_slide(VcpuId vcpu, tracer::Done<std::optional<tracer::KernelSlide>> done) {

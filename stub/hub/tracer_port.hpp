@@ -28,6 +28,9 @@ class TracerPort final : public tracer::Port {
   void search_memory(VcpuId vcpu, tracer::AddressSpace space, Gva at, std::uint64_t size, Bytes pattern,
                      tracer::Done<std::optional<Gva>> done) override;
 
+  void disassemble(VcpuId vcpu, tracer::AddressSpace space, Gva at, std::size_t count,
+                   tracer::Done<std::string> done) override;
+
   void read_registers(VcpuId vcpu, x86::RegGroups groups,
                       tracer::Done<const x86::RegisterFile*> done) override {
     hub_.read_registers(vcpu, groups, std::move(done));

@@ -82,6 +82,10 @@ class Port {
   virtual void search_memory(VcpuId vcpu, AddressSpace space, Gva at, std::uint64_t size, Bytes pattern,
                              Done<std::optional<Gva>> done) = 0;
 
+  // `count` instructions as text, one a line, decoded in the vCPU's present mode.
+  virtual void disassemble(VcpuId vcpu, AddressSpace space, Gva at, std::size_t count,
+                           Done<std::string> done) = 0;
+
   virtual void read_registers(VcpuId vcpu, x86::RegGroups groups, Done<const x86::RegisterFile*> done) = 0;
   virtual void write_registers(VcpuId vcpu, std::vector<std::pair<x86::Reg, Bytes>> values, Done<void> done) = 0;
 

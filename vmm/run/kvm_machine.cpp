@@ -40,6 +40,7 @@ Result<std::unique_ptr<KvmMachine::Hardware>> KvmMachine::make_hardware() {
       .console = config_.console,
       .events = {.on_poweroff = [this] { end(api::GuestEnd::kPowerOff); },
                  .on_reset = [this] { end(api::GuestEnd::kReboot); }},
+      .clock = {},
   }));
   RS_TRY(make_vcpus(*hardware));
   RS_TRY(load_kernel(*hardware));

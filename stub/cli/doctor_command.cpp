@@ -1,0 +1,7 @@
+#include "stub/cli/doctor_command.hpp"
+
+namespace ringside::cli {
+
+int doctor_command() { return 1; }
+
+}  // namespace ringside::cli

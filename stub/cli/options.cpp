@@ -1,0 +1,115 @@
+#include "stub/cli/options.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "vmm/mem/layout.hpp"
+
+namespace ringside::cli {
+namespace {
+
+constexpr const char* kVersion = "ringside 0.1.0";
+constexpr unsigned kMostVcpus = 16;
+
+constexpr const char* kFooter =
+    "Exit status: 0 the guest powered off, 2 it could not be started, 10 it rebooted, 11 it halted,\n"
+    "12 triple fault, 13 KVM could not go on, 14 ended by Ctrl-a x, monitor quit or a signal.\n"
+    "On a terminal, Ctrl-a x leaves.";
+
+struct RunTexts {
+  std::string kernel, initrd, memory = "512M", boot = "auto", kaslr = "on";
+  unsigned cpus = 1;
+};
+
+Result<boot::KaslrPolicy> parse_kaslr(const std::string& text) {
+  using Kind = boot::KaslrPolicy::Kind;
+  if (text == "on") return boot::KaslrPolicy{};
+  if (text == "off") return boot::KaslrPolicy{.kind = Kind::kOff, .slide = 0, .seed = {}};
+  std::string_view digits = text;
+  if (digits.starts_with("0x")) digits.remove_prefix(2);
+  std::uint64_t slide = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), slide, 16);
+  if (digits.empty() || error != std::errc{} || end != digits.data() + digits.size()) {
+    return fail(Errc::kMalformed, fmt::format("--kaslr={}: use on, off, or an offset such as 0x1c000000", text));
+  }
+  return boot::KaslrPolicy{.kind = Kind::kFixed, .slide = slide, .seed = {}};
+}
+
+Result<RunOptions> finish_run(RunOptions options, const RunTexts& texts) {
+  options.boot.kernel = texts.kernel;
+  if (!texts.initrd.empty()) options.boot.initrd = texts.initrd;
+  if (texts.boot != "auto" && texts.boot != "bzimage") {
+    return fail(Errc::kMalformed, fmt::format("--boot={}: use auto or bzimage", texts.boot));
+  }
+  options.boot.mode = texts.boot == "auto" ? boot::BootMode::kAuto : boot::BootMode::kBzImage;
+  options.boot.kaslr = RS_TRY(parse_kaslr(texts.kaslr));
+  if (texts.cpus < 1 || texts.cpus > kMostVcpus) {
+    return fail(Errc::kMalformed, fmt::format("--cpus={}: use 1 to {}", texts.cpus, kMostVcpus));
+  }
+  options.boot.vcpus = texts.cpus;
+  options.ram_bytes = RS_TRY(parse_size(texts.memory));
+  return options;
+}
+
+void add_run(CLI::App& app, RunOptions& options, RunTexts& texts) {
+  app.add_option("kernel", texts.kernel, "bzImage or vmlinux ELF")->required();
+  app.add_option("--initrd", texts.initrd, "initial RAM disk");
+  app.add_option("--append", options.boot.cmdline, "kernel command line");
+  app.add_option("-m,--memory", texts.memory, "guest memory, such as 512M or 4G")->capture_default_str();
+  app.add_option("-c,--cpus", texts.cpus, "virtual CPUs, 1 to 16")->capture_default_str();
+  app.add_option("--boot", texts.boot, "auto: unpack and place the kernel here; bzimage: its own decompressor")
+      ->capture_default_str();
+  app.add_option("--kaslr", texts.kaslr, "on, off, or the offset in hex")->capture_default_str();
+  app.add_option("--gdb", options.gdb, "listen for gdb on :PORT (loopback), HOST:PORT or unix:PATH; may be repeated");
+  app.add_flag("--wait", options.wait, "do not run before the first gdb says so");
+  app.add_option("--log-level", options.log_level, "trace, debug, info, warn, error or off, on stderr")
+      ->capture_default_str();
+  app.add_option("--log-file", options.log_file, "log there instead");
+  app.footer(kFooter);
+}
+
+}  // namespace
+
+Result<std::uint64_t> parse_size(const std::string& text) {
+  std::uint64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  unsigned shift = 0;
+  const std::string_view unit(rest, static_cast<std::size_t>(end - rest));
+  const bool known = unit.empty() || unit == "K" || unit == "M" || unit == "G" || unit == "T";
+  if (unit == "K") shift = 10;
+  if (unit == "M") shift = 20;
+  if (unit == "G") shift = 30;
+  if (unit == "T") shift = 40;
+  if (error != std::errc{} || !known || value > (std::uint64_t{1} << 46 >> shift)) {
+    return fail(Errc::kMalformed, fmt::format("\"{}\" is no size; use for example 512M or 4G", text));
+  }
+  return value << shift;
+}
+
+Result<Options> parse_options(int argc, const char* const* argv) {
+  CLI::App app("A KVM virtual machine monitor with any number of gdbs at its ring side.", "ringside");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", kVersion);
+  RunOptions run;
+  RunTexts texts;
+  CLI::App* run_app = app.add_subcommand("run", "boot a Linux kernel");
+  add_run(*run_app, run, texts);
+  CLI::App* doctor = app.add_subcommand("doctor", "try out what this host's KVM can do");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    return ShowText{run_app->parsed() ? run_app->help() : doctor->parsed() ? doctor->help() : app.help()};
+  } catch (const CLI::CallForVersion&) {
+    return ShowText{std::string(kVersion) + "\n"};
+  } catch (const CLI::ParseError& error) {
+    return fail(Errc::kMalformed, fmt::format("{}; see: ringside --help", error.what()));
+  }
+  if (doctor->parsed()) return DoctorOptions{};
+  return Options{RS_TRY(finish_run(std::move(run), texts))};
+}
+
+}  // namespace ringside::cli

@@ -1,0 +1,39 @@
+// argv to what a command needs.  Pure but for the help text printed by the caller.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "arch/result.hpp"
+#include "vmm/boot/load.hpp"
+
+namespace ringside::cli {
+
+struct RunOptions {
+  boot::BootSpec boot;
+  std::uint64_t ram_bytes = 512ull << 20;
+  std::vector<std::string> gdb;  // addresses to listen on
+  bool wait = false;
+  std::string log_level = "warn";
+  std::string log_file;
+};
+
+struct DoctorOptions {};
+
+// Asked for help or the version: print this and be done.
+struct ShowText {
+  std::string text;
+};
+
+using Options = std::variant<RunOptions, DoctorOptions, ShowText>;
+
+// One line that says what is wrong and what to do, or the options.
+Result<Options> parse_options(int argc, const char* const* argv);
+
+// "512M", "4G", "65536K", or bytes.
+Result<std::uint64_t> parse_size(const std::string& text);
+
+}  // namespace ringside::cli

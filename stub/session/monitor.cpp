@@ -1,0 +1,197 @@
+#include "stub/session/monitor.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace ringside::session {
+namespace {
+
+using Command = MonitorCommands::Command;
+
+std::string_view trim(std::string_view text) {
+  const auto first = text.find_first_not_of(" \t\n");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t\n") - first + 1);
+}
+
+// The first word, and what follows it.
+std::pair<std::string_view, std::string_view> split_word(std::string_view text) {
+  const auto end = text.find_first_of(" \t");
+  if (end == std::string_view::npos) return {text, {}};
+  return {text.substr(0, end), trim(text.substr(end))};
+}
+
+std::optional<std::uint64_t> parse_number(std::string_view text) {
+  const bool hex = text.starts_with("0x") || text.starts_with("0X");
+  if (hex) text.remove_prefix(2);
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, hex ? 16 : 10);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::optional<bool> parse_switch(std::string_view text) {
+  if (text == "on" || text == "1") return true;
+  if (text == "off" || text == "0") return false;
+  return std::nullopt;
+}
+
+}  // namespace
+
+void MonitorCommands::run(std::string_view line) {
+  const auto [name, arguments] = split_word(trim(line));
+  if (name.empty()) {
+    help({});
+    return;
+  }
+  if (name.starts_with("x/")) {
+    examine(trim(line).substr(2));
+    return;
+  }
+  const auto command = std::ranges::find(commands(), name, &Command::name);
+  if (command == commands().end()) {
+    refuse(fmt::format("no monitor command \"{}\"; see: monitor help", name));
+    return;
+  }
+  (this->*command->handle)(arguments);
+}
+
+std::span<const Command> MonitorCommands::commands() {
+  using M = MonitorCommands;
+  static constexpr std::array kCommands = {
+      Command{"help", "", "this list", &M::help},
+      Command{"tracers", "", "who is attached, with how many points, and which CPUs each holds", &M::tracers},
+      Command{"probes", "", "every breakpoint and watchpoint of every tracer, and how it is done", &M::probes},
+      Command{"regs", "", "all registers of the selected CPU but the vector ones", &M::regs},
+      Command{"x/Ni", "ADDR", "disassemble N instructions in the CPU's present mode", &M::examine},
+      Command{"phys", "on|off", "memory commands take guest physical addresses", &M::phys},
+      Command{"interrupts", "on|off", "let interrupts in during single steps (default off)", &M::interrupts},
+      Command{"kaslr", "", "where the kernel runs", &M::kaslr},
+      Command{"reset", "", "back to the first instruction; every tracer stays attached", &M::reset},
+      Command{"quit", "", "end the guest, for everybody", &M::quit},
+  };
+  return kCommands;
+}
+
+void MonitorCommands::done(std::string_view text) {
+  client_.print(text);
+  client_.reply("OK");
+}
+
+// gdb before 17 shows an error's number only, so the words go out as output.
+void MonitorCommands::refuse(std::string text) {
+  client_.print(text + "\n");
+  client_.reply("OK");
+}
+
+void MonitorCommands::help(std::string_view) {
+  std::string text;
+  for (const Command& command : commands()) {
+    text += fmt::format("{:<18} {}\n", fmt::format("{} {}", command.name, command.arguments), command.help);
+  }
+  done(text);
+}
+
+void MonitorCommands::tracers(std::string_view) {
+  done(client_.port_->describe_tracers() + fmt::format("you are {}\n", client_.port_->id().number));
+}
+
+void MonitorCommands::probes(std::string_view) { done(client_.port_->describe_points()); }
+
+void MonitorCommands::regs(std::string_view) {
+  using enum x86::RegGroup;
+  client_.port_->read_registers(
+      client_.access_, kCore | kSystem | kMsr | kDebug,
+      client_.then<const x86::RegisterFile*>([](Client& client, Result<const x86::RegisterFile*> file) {
+        if (!file) {
+          client.reply_error(file.error());
+          return;
+        }
+        std::string text;
+        unsigned column = 0;
+        for (std::size_t i = 0; i < x86::kRegCount; ++i) {
+          const auto reg = static_cast<x86::Reg>(i);
+          const x86::RegInfo& info = x86::info(reg);
+          if (info.bytes > 8 || info.group == x86::RegGroup::kSynthetic || !(*file)->available(reg)) continue;
+          text += fmt::format("{:>16} {:016x}{}", info.name, (*file)->u64(reg), ++column % 3 == 0 ? "\n" : " ");
+        }
+        if (column % 3 != 0) text += '\n';
+        client.print(text);
+        client.reply("OK");
+      }));
+}
+
+void MonitorCommands::examine(std::string_view arguments) {
+  auto [format, where] = split_word(arguments);
+  constexpr std::uint64_t kMost = 1000;
+  std::uint64_t count = 1;
+  const bool instructions = format.ends_with('i');
+  if (instructions) format.remove_suffix(1);
+  if (!format.empty()) count = parse_number(format).value_or(0);
+  auto at = parse_number(where);
+  if (where.empty() || where == "$rip" || where == "$pc") {
+    if (client_.stopped_) at = client_.stopped_->context.linear_rip().value;
+  }
+  if (!instructions || count == 0 || count > kMost || !at) {
+    refuse("use: monitor x/Ni ADDRESS, with N up to 1000 and the address as 0x… or decimal");
+    return;
+  }
+  client_.port_->disassemble(client_.access_, client_.space(), Gva{*at}, static_cast<std::size_t>(count),
+                             client_.then<std::string>([](Client& client, Result<std::string> text) {
+                               client.print(text ? *text : text.error().text + "\n");
+                               client.reply("OK");
+                             }));
+}
+
+void MonitorCommands::phys(std::string_view arguments) {
+  const auto on = parse_switch(arguments);
+  if (!on) {
+    refuse("use: monitor phys on, or monitor phys off");
+    return;
+  }
+  client_.physical_ = *on;
+  done(*on ? "memory commands now take guest physical addresses\n" : "memory commands take virtual addresses\n");
+}
+
+void MonitorCommands::interrupts(std::string_view arguments) {
+  const auto on = parse_switch(arguments);
+  if (!on) {
+    refuse("use: monitor interrupts on, or monitor interrupts off");
+    return;
+  }
+  client_.port_->set_step_holds_interrupts(!*on);
+  done(*on ? "single steps may land in interrupt handlers\n" : "single steps hold interrupts back\n");
+}
+
+void MonitorCommands::kaslr(std::string_view) {
+  client_.port_->kernel_slide(
+      client_.access_,
+      client_.then<std::optional<tracer::KernelSlide>>([](Client& client, auto found) {
+        if (!found || !*found) {
+          client.print("the kernel is not in its place yet, or is not known\n");
+        } else {
+          const tracer::KernelSlide& kernel = **found;
+          client.print(fmt::format("_text {:#x} offset {:#x}\n", (kernel.link_text + kernel.slide).value, kernel.slide));
+        }
+        client.reply("OK");
+      }));
+}
+
+void MonitorCommands::reset(std::string_view) {
+  client_.port_->reset_machine(client_.then<void>([](Client& client, Result<void> reset) {
+    client.print(reset ? "reset; the guest is at its first instruction (gdb: maintenance flush register-cache)\n"
+                       : reset.error().text + "\n");
+    client.reply("OK");
+  }));
+}
+
+void MonitorCommands::quit(std::string_view) {
+  client_.print("the guest ends\n");
+  client_.reply("OK");
+  client_.port_->quit_machine();
+}
+
+}  // namespace ringside::session

@@ -1,0 +1,47 @@
+// `monitor …`: the commands a person types at the gdb prompt.  The table in monitor.cpp is all there is; help
+// is made from it.  Thread: hub.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "stub/session/client.hpp"
+
+namespace ringside::session {
+
+class MonitorCommands {
+ public:
+  explicit MonitorCommands(Client& client) : client_(client) {}
+
+  // Answers the client's qRcmd: with text and OK, or with an error that says what to type.
+  void run(std::string_view line);
+
+  struct Command {
+    std::string_view name;
+    std::string_view arguments;
+    std::string_view help;
+    void (MonitorCommands::*handle)(std::string_view arguments);
+  };
+
+ private:
+  static std::span<const Command> commands();
+
+  void help(std::string_view);
+  void tracers(std::string_view);
+  void probes(std::string_view);
+  void regs(std::string_view);
+  void examine(std::string_view arguments);
+  void phys(std::string_view arguments);
+  void interrupts(std::string_view arguments);
+  void kaslr(std::string_view);
+  void reset(std::string_view);
+  void quit(std::string_view);
+
+  void done(std::string_view text);
+  void refuse(std::string text);
+
+  Client& client_;
+};
+
+}  // namespace ringside::session

@@ -1,0 +1,120 @@
+#include "stub/session/session.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <spdlog/spdlog.h>
+
+namespace ringside::session {
+namespace {
+
+constexpr std::size_t kMostUnsent = 32u << 20;  // a client with this much unread is taken for dead
+constexpr auto kAwait = boost::asio::as_tuple(boost::asio::use_awaitable);
+
+}  // namespace
+
+Session::Session(Socket socket, std::string label)
+    : socket_(std::move(socket)),
+      label_(std::move(label)),
+      client_(std::make_shared<Client>(*this)),
+      framer_(2 * rsp::kPacketSize) {}
+
+void Session::start(tracer::PortFactory& factory) {
+  auto port = factory.attach(label_, *client_);
+  if (!port) {
+    spdlog::warn("{}: refused: {}", label_, port.error().text);
+    end(port.error().text);
+    return;
+  }
+  spdlog::info("tracer {} attached: {}", (*port)->id().number, label_);
+  client_->attached(std::move(*port));
+  boost::asio::co_spawn(socket_.get_executor(), read_loop(), boost::asio::detached);
+}
+
+boost::asio::awaitable<void> Session::read_loop() {
+  const auto self = shared_from_this();
+  while (!ended_) {
+    const auto buffer = boost::asio::buffer(input_);
+    const auto [error, size] = co_await socket_.async_read_some(buffer, kAwait);
+    if (error) {
+      end(error.message());
+      break;
+    }
+    spdlog::trace("{} -> {}", label_, std::string_view(reinterpret_cast<const char*>(input_.data()), size));
+    framer_.push({input_.data(), size});
+    while (auto frame = framer_.next()) {
+      if (ended_ || closing_) break;
+      take(std::move(*frame));
+    }
+  }
+}
+
+void Session::take(rsp::Frame frame) {
+  if (auto* packet = std::get_if<rsp::Packet>(&frame)) {
+    take_packet(std::move(*packet));
+  } else if (std::holds_alternative<rsp::BadChecksum>(frame)) {
+    if (acks_) send("-");
+  } else if (std::holds_alternative<rsp::Nak>(frame)) {
+    if (acks_ && !last_packet_.empty()) send(last_packet_);
+  } else if (std::holds_alternative<rsp::Interrupt>(frame)) {
+    client_->interrupt();
+  } else if (std::holds_alternative<rsp::Oversize>(frame)) {
+    if (acks_) send("+");
+    client_->oversize();
+  }
+}
+
+void Session::take_packet(rsp::Packet packet) {
+  if (acks_) send("+");
+  client_->packet(std::move(packet.body));
+}
+
+void Session::send_packet(std::string_view body) {
+  last_packet_.clear();
+  rsp::append_packet(last_packet_, body);
+  send(last_packet_);
+}
+
+void Session::send(std::string_view bytes) {
+  if (ended_) return;
+  out_ += bytes;
+  if (out_.size() > kMostUnsent) {
+    end("it does not read what it asked for");
+    return;
+  }
+  if (writing_.empty()) write_more();
+}
+
+void Session::write_more() {
+  std::swap(writing_, out_);
+  spdlog::trace("{} <- {}", label_, writing_);
+  boost::asio::async_write(socket_, boost::asio::buffer(writing_),
+                           [self = shared_from_this()](boost::system::error_code error, std::size_t) {
+                             self->writing_.clear();
+                             if (error) {
+                               self->end(error.message());
+                             } else if (!self->out_.empty()) {
+                               self->write_more();
+                             } else if (self->closing_) {
+                               self->end("closed");
+                             }
+                           });
+}
+
+void Session::close_when_sent() {
+  closing_ = true;
+  if (writing_.empty() && out_.empty()) end("closed");
+}
+
+void Session::end(std::string_view why) {
+  if (std::exchange(ended_, true)) return;
+  spdlog::info("{} has left: {}", label_, why);
+  client_->disconnected();
+  boost::system::error_code ignored;  // the peer may be gone already
+  socket_.shutdown(Socket::shutdown_both, ignored);
+  socket_.close(ignored);
+}
+
+}  // namespace ringside::session

@@ -1,0 +1,19 @@
+// What a Client needs of its connection.  Session implements it on a socket, tests on a string.  Thread: hub.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace ringside::session {
+
+class Wire {
+ public:
+  virtual ~Wire() = default;
+  virtual void send_packet(std::string_view body) = 0;
+  // From the next packet on neither side acknowledges.
+  virtual void stop_acks() = 0;
+  // Ends the connection once everything sent so far has gone out.
+  virtual void close_when_sent() = 0;
+};
+
+}  // namespace ringside::session
