@@ -1,0 +1,2 @@
+"""The Intel lab: Debian's stock Bochs. (To come.)"""
+NAME = "bochs"
