@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +38,7 @@ def say(text: str) -> None:
 
 def digest(*parts: str | bytes | Path) -> str:
     """A short name for the sum of some recipe parts; a Path stands for its contents."""
+    import hashlib  # here and below: what `lab exec` has no use for is imported late, it shall start fast
     h = hashlib.sha256()
     for part in parts:
         data = part.read_bytes() if isinstance(part, Path) else part.encode() if isinstance(part, str) else part
@@ -66,6 +65,7 @@ def once(name: str, build: Callable[[Path], None]) -> Path:
         if place.exists():
             return place
         place.parent.mkdir(parents=True, exist_ok=True)
+        import tempfile
         fresh = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
         try:
             build(fresh)

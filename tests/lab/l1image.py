@@ -11,7 +11,6 @@ import kernelstore
 from cache import HERE, command
 from cpio import Archive
 
-AGENT_PORT = 6999
 BUSYBOX = Path("/bin/busybox")
 CMDLINE = ("console=ttyS0 panic=-1 quiet nokaslr mitigations=off tsc=reliable no_timer_check cryptomgr.notests "
            "audit=0 rdinit=/init")

@@ -32,8 +32,9 @@ class Lab:
     @classmethod
     def up(cls, name: str | None = None, emulator: str = "qemu", memory: int | None = None,
            forwards: dict[int, int] | None = None, lifetime: int = machine.LIFETIME, tied: bool = True) -> "Lab":
+        import boot
         lab = cls(name or f"test-{os.getpid()}")
-        lab.machine.up(emulator, memory, forwards, lifetime, tied)
+        boot.up(lab.machine, emulator, memory, forwards, lifetime, tied)
         return lab
 
     @classmethod
@@ -63,7 +64,7 @@ class Lab:
         settings = [f"--env={name}={value}" for name, value in (env or {}).items()]
         if stdin is not None:
             settings.append("--stdin")
-        return subprocess.Popen([sys.executable, _LAB, "exec", self.name, *settings, "--", *command],
+        return subprocess.Popen([_LAB, "exec", self.name, *settings, "--", *command],
                                 stdin=subprocess.DEVNULL if stdin is None else stdin, **options)
 
     def port(self, l1_port: int) -> int:

@@ -1,43 +1,25 @@
-"""A running L1: starting the emulator, finding it again by name, ending it.
+"""A running L1, found by its name: its ports, its files, its end. What starts one is boot.py.
 
-A machine is a directory in the cache with its state and its serial log. The emulator runs under timeout(1) in a
-session of its own, so an upper bound of its life holds even if everybody forgets about it.
+A machine is a directory in the cache with its state and its serial log.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
-from types import ModuleType
 
-import bochs
 import cache
-import l1image
-import qemu
 import wire
 from cache import LabError
 
-EMULATORS: dict[str, ModuleType] = {"qemu": qemu, "bochs": bochs}
+EMULATORS = ("qemu", "bochs")
 LIFETIME = 5400
+AGENT_PORT = 6999
 PORTS = range(7000, 7016)  # L1's ports that are always forwarded
-_PR_SET_PDEATHSIG = 1
-
-
-class PortTaken(LabError):
-    pass
-
-
-def emulator(name: str) -> ModuleType:
-    if name not in EMULATORS:
-        raise LabError(f"unknown emulator {name}; known: {', '.join(EMULATORS)}")
-    return EMULATORS[name]
 
 
 def machines_dir() -> Path:
@@ -46,19 +28,7 @@ def machines_dir() -> Path:
     return path
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that were free a moment ago; all are held until the last is found, so they differ."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for s in held:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in held]
-    finally:
-        for s in held:
-            s.close()
-
-
-def _start_time(pid: int) -> str | None:
+def start_time(pid: int) -> str | None:
     """When that process started, in ticks: with the pid it names a process for good."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -74,6 +44,11 @@ class Machine:
         self.name = name
         self.home = machines_dir() / name
 
+    def save(self, state: dict) -> None:
+        part = self.home / "state.json.part"
+        part.write_text(json.dumps(state))
+        part.rename(self.home / "state.json")
+
     @property
     def state(self) -> dict:
         try:
@@ -86,7 +61,7 @@ class Machine:
             state = self.state
         except LabError:
             return False
-        return _start_time(state["pid"]) == state["started"]
+        return start_time(state["pid"]) == state["started"]
 
     def port(self, l1_port: int) -> int:
         """The host's port that leads to that TCP port of L1."""
@@ -99,74 +74,13 @@ class Machine:
 
     @property
     def agent(self) -> int:
-        return self.port(l1image.AGENT_PORT)
+        return self.port(AGENT_PORT)
 
     def serial(self) -> str:
         try:
             return (self.home / "serial.log").read_text(errors="replace")
         except OSError:
             return ""
-
-    def up(self, which: str = "qemu", memory: int | None = None, forwards: dict[int, int] | None = None,
-           lifetime: int = LIFETIME, tied: bool = False) -> None:
-        """Starts L1 and waits for its agent. `forwards` maps L1's ports to the host's (0: pick one). A tied machine
-        dies with the process that started it."""
-        module = emulator(which)
-        image = l1image.prepare(module)
-        with cache.locked(f"machine-{self.name}"):
-            if self.alive():
-                raise LabError(f"the lab {self.name} is up already")
-            for attempt in range(5):
-                try:
-                    return self._start(module, image, memory or module.MEMORY_MIB, forwards or {}, lifetime, tied)
-                except PortTaken:
-                    if attempt == 4:
-                        raise
-
-    def _start(self, module: ModuleType, image: l1image.Image, memory: int, forwards: dict[int, int], lifetime: int,
-               tied: bool) -> None:
-        shutil.rmtree(self.home, ignore_errors=True)
-        self.home.mkdir()
-        wanted = {l1image.AGENT_PORT: 0, **dict.fromkeys(PORTS, 0), **forwards}
-        picked = iter(free_ports(sum(not host for host in wanted.values())))
-        ports = {l1: host or next(picked) for l1, host in wanted.items()}
-        argv = module.command_line(image, memory, ports, self.home)
-        parent = os.getpid()
-
-        def tie() -> None:
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:
-                os._exit(1)
-
-        began = time.monotonic()
-        with open(self.home / "emulator.log", "wb") as log:
-            process = subprocess.Popen(["timeout", "-k", "5", str(lifetime), *argv], stdin=subprocess.DEVNULL,
-                                       stdout=log, stderr=log, cwd=self.home, start_new_session=True,
-                                       preexec_fn=tie if tied else None)
-        state = {"pid": process.pid, "started": _start_time(process.pid), "emulator": module.NAME, "memory": memory,
-                 "ports": ports}
-        part = self.home / "state.json.part"
-        part.write_text(json.dumps(state))
-        part.rename(self.home / "state.json")
-        try:
-            self._await_agent(process, began + module.BOOT_SECONDS)
-        except BaseException:
-            self.kill()
-            raise
-        state["boot_seconds"] = round(time.monotonic() - began, 2)
-        part.write_text(json.dumps(state))
-        part.rename(self.home / "state.json")
-
-    def _await_agent(self, process: subprocess.Popen, deadline: float) -> None:
-        port = self.state["ports"][str(l1image.AGENT_PORT)]
-        while not wire.ping(port, 0.5):
-            if process.poll() is not None:
-                log = (self.home / "emulator.log").read_text(errors="replace")[-2000:].strip()
-                kind = PortTaken if "host forwarding" in log else LabError
-                raise kind(f"the emulator ended with {process.returncode}: {log}\n{self.serial()[-2000:]}")
-            if time.monotonic() > deadline:
-                raise LabError(f"L1 did not come up; the end of its console:\n{self.serial()[-3000:]}")
-            time.sleep(0.05)
 
     def kill(self) -> None:
         """Ends the emulator's session, then forgets the machine. The log stays until the name is used again."""

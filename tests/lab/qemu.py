@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import cache
@@ -19,6 +20,7 @@ KERNEL_META = "linux-image-cloud-amd64"
 MODULES = ["kvm_amd", "virtio_pci", "virtio_net"]
 MODULE_OPTIONS: dict[str, str] = {}
 BOOT_SECONDS = 90
+STDIN = subprocess.DEVNULL
 HOST_PACKAGES = ["gcc", "libc6-dev", "make", "meson", "ninja-build", "pkg-config", "patch", "dpkg-dev", "xz-utils",
                  "libglib2.0-dev", "libpixman-1-dev", "libfdt-dev", "libslirp-dev", "zlib1g-dev", "python3",
                  "busybox-static", "kmod"]
@@ -73,6 +75,10 @@ def _build(into: Path) -> None:
         shutil.copy(rom, into / "roms")
     (into / "version").write_text(f"{version}\n")
     shutil.rmtree(work)
+
+
+def environment() -> dict[str, str]:
+    return {}
 
 
 def command_line(image: "Image", memory_mib: int, forwards: dict[int, int], state: Path) -> list[str]:  # noqa: F821

@@ -1,24 +1,19 @@
-"""The host's side of agent.c: one connection runs one command, or moves one file.
+"""The host's side of agent.c: the frames, and moving files. Running a command is in remote.py.
 
-The frames are described in agent.c. Everything here blocks; callers that want several things at once use several
-connections.
+The frames are described in agent.c. One connection is one task; what wants several things at once uses several.
 """
 
 from __future__ import annotations
 
 import os
-import selectors
-import signal
 import socket
 import struct
-import time
 from pathlib import Path
 from typing import BinaryIO
 
 from cache import LabError
 
 CHUNK = 64 << 10
-GRACE_SECONDS = 3.0
 
 
 class Gone(LabError):
@@ -61,6 +56,8 @@ class Channel:
         """Waits for some bytes."""
         try:
             data = self.socket.recv(256 << 10)
+        except BlockingIOError:
+            return
         except OSError as e:
             raise Gone(f"the lab's agent does not answer: {e}") from e
         if not data:
@@ -82,7 +79,7 @@ class Channel:
         self.close()
 
 
-def _status(body: bytes) -> int:
+def status_of(body: bytes) -> int:
     return struct.unpack("<I", body)[0]
 
 
@@ -135,86 +132,6 @@ def _answer(channel: Channel, out: BinaryIO | None) -> None:
         elif kind == "r":
             complaint += body
         elif kind == "q":
-            if _status(body):
+            if status_of(body):
                 raise LabError(complaint.decode(errors="replace").strip())
             return
-
-
-class Signals:
-    """While entered, SIGINT and SIGTERM become bytes in a pipe, so that they can be waited for with the rest."""
-
-    def __init__(self) -> None:
-        self.read_fd, self.write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.old: dict[int, object] = {}
-
-    def __enter__(self) -> "Signals":
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self.old[number] = signal.signal(number, lambda n, _: os.write(self.write_fd, bytes([n])))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.old.items():
-            signal.signal(number, handler)
-        os.close(self.read_fd)
-        os.close(self.write_fd)
-
-
-def run(port: int, argv: list[str], *, stdin: int | None = None, out: int = 1, err: int = 2,
-        env: dict[str, str] | None = None, directory: str | None = None, timeout: float | None = None) -> int:
-    """Runs a command in L1, its streams joined to ours, and returns its status; 124 if it took too long."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    stopping = 0  # the status to return once the command is gone, after a signal or the timeout
-    with Channel(port) as channel, Signals() as signals, selectors.DefaultSelector() as ready:
-        for a in argv:
-            channel.send("a", os.fsencode(a))
-        for name, value in (env or {}).items():
-            channel.send("e", os.fsencode(f"{name}={value}"))
-        if directory:
-            channel.send("d", os.fsencode(directory))
-        channel.send("x")
-        if stdin is None:
-            channel.send("i")
-        else:
-            try:
-                ready.register(stdin, selectors.EVENT_READ)
-            except PermissionError:  # a plain file is always ready, and epoll refuses to say so
-                _send_file(channel, stdin)
-        ready.register(channel.socket, selectors.EVENT_READ)
-        ready.register(signals.read_fd, selectors.EVENT_READ)
-        while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            events = {key.fd for key, _ in ready.select(left)}
-            if deadline is not None and time.monotonic() >= deadline:
-                if stopping:
-                    return stopping  # asked to end, it did not: dropping the connection kills it
-                stopping, deadline = 124, time.monotonic() + GRACE_SECONDS
-                channel.send("s", struct.pack("<I", signal.SIGTERM))
-            if signals.read_fd in events:
-                number = os.read(signals.read_fd, 1)[0]
-                if stopping:
-                    return stopping
-                stopping, deadline = 128 + number, time.monotonic() + GRACE_SECONDS
-                channel.send("s", struct.pack("<I", number))
-            if stdin is not None and stdin in events:
-                data = os.read(stdin, CHUNK)
-                channel.send("i", data)
-                if not data:
-                    ready.unregister(stdin)
-            if channel.socket.fileno() in events:
-                channel.fill()
-                while frame := channel.try_frame():
-                    kind, body = frame
-                    if kind == "q":
-                        return stopping or _status(body)
-                    _write(out if kind == "o" else err, body)
-
-
-def _send_file(channel: Channel, fd: int) -> None:
-    while data := os.read(fd, CHUNK):
-        channel.send("i", data)
-    channel.send("i")
-
-
-def _write(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data):]
