@@ -30,15 +30,16 @@ class Kernel:
 
     @property
     def vmlinuz(self) -> Path:
-        return self._the_file("image", "vmlinuz-*")
+        return self._the_file("vmlinuz")
 
     @property
     def config(self) -> Path:
-        return self._the_file("image", "config-*")
+        return self._the_file("config")
 
     @property
     def system_map(self) -> Path | None:
-        return next((p for p in (self.home / "image").rglob("System.map-*") if p.stat().st_size > 4096), None)
+        path = self._the_file("System.map")
+        return path if path.stat().st_size > 4096 else None  # Debian's is a note where to find the real one
 
     @property
     def modules(self) -> Path:
@@ -52,11 +53,12 @@ class Kernel:
         found = [p for p in (self.home / "debug").rglob("vmlinux*") if p.is_file() and not p.is_symlink()]
         return max(found, key=lambda p: p.stat().st_size, default=None)
 
-    def _the_file(self, part: str, pattern: str) -> Path:
-        found = [p for p in (self.home / part).rglob(pattern) if p.is_file()]
-        if not found:
-            raise LabError(f"no {pattern} in {self.home / part}")
-        return found[0]
+    def _the_file(self, name: str) -> Path:
+        """Older packages have it in /boot, newer ones among the modules."""
+        for path in (self.home / "image/boot" / f"{name}-{self.version}", self.modules / name):
+            if path.is_file():
+                return path
+        raise LabError(f"no {name} in {self.home}/image")
 
     def module_files(self, names: list[str]) -> list[Path]:
         """The files of these modules and of all they need, in loading order. What is built in is left out."""
@@ -103,7 +105,7 @@ def _fetch(suite: debian.Suite, meta: str, debug: bool) -> Kernel:
 
     def unpack_image(into: Path) -> None:
         say(f"fetching kernel {image} {version}")
-        suite.unpack(_parts(suite, image), into, ["*/vmlinuz-*", "*/config-*", "*/System.map-*", "*/modules/*"])
+        suite.unpack(_parts(suite, image), into, ["*/boot/*", "*/modules/*"])
         if not (into / "lib").exists() and (into / "usr/lib").exists():
             (into / "lib").symlink_to("usr/lib")
         modules = next((into / "lib/modules").glob("*"))

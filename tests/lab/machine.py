@@ -83,7 +83,7 @@ class Machine:
             return ""
 
     def kill(self) -> None:
-        """Ends the emulator's session, then forgets the machine. The log stays until the name is used again."""
+        """Ends the emulator's session, then its state. The logs stay until the name is used again."""
         if self.alive():
             pid = self.state["pid"]
             for number, patience in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0)):
@@ -100,9 +100,13 @@ class Machine:
                     time.sleep(0.02)
         (self.home / "state.json").unlink(missing_ok=True)
 
-    def down(self) -> None:
+    def down(self, forget: bool = False) -> None:
+        """Ends it; with `forget` its console log goes, too."""
         with cache.locked(f"machine-{self.name}"):
             self.kill()
+            if forget:
+                import shutil
+                shutil.rmtree(self.home, ignore_errors=True)
 
     def put(self, source: str | Path, destination: str | None = None, program: bool = False) -> None:
         """Copies a file, or a tree, into L1; without a destination to the same absolute path. A program brings its
