@@ -21,7 +21,7 @@ MODULES = ["kvm_amd", "virtio_pci", "virtio_net"]
 MODULE_OPTIONS: dict[str, str] = {}
 BOOT_SECONDS = 90
 STDIN = subprocess.DEVNULL
-HOST_PACKAGES = ["gcc", "libc6-dev", "make", "meson", "ninja-build", "pkg-config", "patch", "dpkg-dev", "xz-utils",
+HOST_PACKAGES = ["gcc", "libc6-dev", "make", "meson", "ninja-build", "pkg-config", "patch", "xz-utils",
                  "libglib2.0-dev", "libpixman-1-dev", "libfdt-dev", "libslirp-dev", "zlib1g-dev", "python3",
                  "busybox-static", "kmod"]
 
