@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -99,10 +100,11 @@ def _start(lab: Machine, module: ModuleType, image: l1image.Image, memory: int, 
 
 def _await_agent(lab: Machine, process: subprocess.Popen, port: int, deadline: float) -> None:
     while not wire.ping(port, 1.0):
+        log = (lab.home / "emulator.log").read_text(errors="replace").strip()
+        if refused := re.search(r"could not set up host forwarding rule.*", log, re.IGNORECASE):
+            raise PortTaken(f"a port for the lab {lab.name} is taken: {refused.group()}")  # Bochs would go on
         if process.poll() is not None:
-            log = (lab.home / "emulator.log").read_text(errors="replace")[-2000:].strip()
-            kind = PortTaken if "forwarding" in log else LabError
-            raise kind(f"the emulator ended with {process.returncode}: {log}\n{lab.serial()[-2000:]}")
+            raise LabError(f"the emulator ended with {process.returncode}: {log[-2000:]}\n{lab.serial()[-2000:]}")
         if time.monotonic() > deadline:
             raise LabError(f"L1 did not come up; the end of its console:\n{lab.serial()[-3000:]}")
         time.sleep(0.03)
