@@ -146,6 +146,6 @@ def command_line(image: "Image", memory_mib: int, forwards: dict[int, int], stat
         raise LabError("the Bochs lab has at most 3072 MiB: more is for the QEMU lab")
     home = prepare()
     rules = [f"hostfwd = tcp:127.0.0.1:{host}-10.0.2.15:{l1}\n" for l1, host in forwards.items()]
-    (state / "slirp.conf").write_text("# slirp config\n" + "".join(rules))
+    (state / "slirp.conf").write_text("# slirp config\nrestricted = 1\n" + "".join(rules))
     (state / "bochsrc").write_text(_CONFIG.format(memory=memory_mib, home=home, iso=_iso(image, home), state=state))
     return [str(home / "bin/bochs"), "-q", "-f", str(state / "bochsrc")]

@@ -87,6 +87,7 @@ def _start(lab: Machine, module: ModuleType, image: l1image.Image, memory: int, 
                                    stderr=log, cwd=lab.home, start_new_session=True,
                                    env={**os.environ, **module.environment()},
                                    preexec_fn=(lambda: _tie_to(parent)) if tied else None)
+    lab.process = process
     state = {"pid": process.pid, "started": start_time(process.pid), "emulator": module.NAME, "memory": memory,
              "ports": {str(l1): host for l1, host in ports.items()}}
     lab.save(state)

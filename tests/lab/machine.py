@@ -43,6 +43,7 @@ class Machine:
             raise LabError(f"{name!r} is no name for a lab")
         self.name = name
         self.home = machines_dir() / name
+        self.process: subprocess.Popen | None = None  # the emulator, if this object started it
 
     def save(self, state: dict) -> None:
         part = self.home / "state.json.part"
@@ -93,11 +94,9 @@ class Machine:
                     break
                 end = time.monotonic() + patience
                 while self.alive() and time.monotonic() < end:
-                    try:
-                        os.waitpid(pid, os.WNOHANG)  # it is our child if we started it
-                    except ChildProcessError:
-                        pass
                     time.sleep(0.02)
+            if self.process:
+                self.process.wait()
         (self.home / "state.json").unlink(missing_ok=True)
 
     def down(self, forget: bool = False) -> None:

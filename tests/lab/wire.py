@@ -25,15 +25,19 @@ class Channel:
 
     def __init__(self, port: int, timeout: float = 10.0) -> None:
         # The user-mode network accepts before L1 does, so only the greeting proves that somebody is there.
+        self.pending = b""
         try:
             self.socket = socket.create_connection(("127.0.0.1", port), timeout)
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.pending = b""
-            if self.receive()[0] != "h":
-                raise Gone("this is not the lab's agent")
         except OSError as e:
             raise Gone(f"the lab's agent does not answer: {e}") from e
-        self.socket.settimeout(None)
+        try:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.receive()[0] != "h":
+                raise Gone("this is not the lab's agent")
+            self.socket.settimeout(None)
+        except BaseException:
+            self.socket.close()
+            raise
 
     def send(self, kind: str, body: bytes = b"") -> None:
         try:
