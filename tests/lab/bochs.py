@@ -1,6 +1,6 @@
 """The Intel lab: Bochs with VMX, built from Debian's source.
 
-Bochs needs no patch but for the number of ports it forwards. Debian's own build wants a desktop's libraries and stops in its debugger; ours has neither, no
+Bochs needs no patch but two lines (see _EDITS). Debian's own build wants a desktop's libraries and stops in its debugger; ours has neither, no
 display, and every optimisation. It is built from trixie's source package (3.0), which is twice as fast as bookworm's.
 Time in it is counted in instructions: the same run costs the same every time, and an idle L1 rushes ahead of the
 host's clock, so timeouts inside L1 must be generous.
@@ -15,7 +15,8 @@ from pathlib import Path
 
 import cache
 import debian
-from cache import LabError, command, say
+import pvh
+from cache import HERE, LabError, command, say
 
 NAME = "bochs"
 MEMORY_MIB = 1536
@@ -25,14 +26,18 @@ MODULE_OPTIONS = {"kvm_intel": "enable_apicv=0"}  # Bochs 3.0's virtual APIC los
 BOOT_SECONDS = 240
 STDIN = subprocess.DEVNULL
 HOST_PACKAGES = ["gcc", "g++", "libc6-dev", "make", "pkg-config", "patch", "xz-utils", "python3", "busybox-static",
-                 "kmod", "genisoimage"]
+                 "kmod", "binutils"]
 
 _CONFIGURE = ["--with-nogui", "--without-x", "--enable-x86-64", "--enable-cpu-level=6", "--enable-all-optimizations",
               "--enable-long-phy-address", "--enable-vmx=2", "--enable-svm", "--enable-smp", "--enable-avx",
               "--enable-evex", "--enable-protection-keys", "--enable-x86-debugger", "--enable-pci", "--enable-cdrom",
               "--enable-e1000", "--disable-plugins", "--disable-readline", "--disable-docbook", "--disable-xpm"]
 _FLAGS = "-O2 -w"
-_FORWARDS = ("iodev/network/eth_slirp.cc", "#define MAX_HOSTFWD 5", "#define MAX_HOSTFWD 64")
+_EDITS = [  # file, what it says, what it shall say
+    ("iodev/network/eth_slirp.cc", "#define MAX_HOSTFWD 5", "#define MAX_HOSTFWD 64"),
+    # Memory in one piece, in order: load_RAM() takes that for granted.
+    ("memory/memory_stub.cc", "  if (0) {\n    // all guest memory", "  if (guest <= host) {\n    // all guest memory"),
+]
 _CMDLINE = " clearcpuid=rdrand,rdseed,aperfmperf norandmaps"
 
 _CONFIG = """\
@@ -43,9 +48,11 @@ cpu: model=corei7_skylake_x, count=1, ips=100000000, reset_on_triple_fault=0
 romimage: file={home}/roms/BIOS-bochs-latest
 vgaromimage: file={home}/roms/vgabios.bin
 vga: extension=vbe, update_freq=1, realtime=0
-ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
-ata0-master: type=cdrom, path={iso}, status=inserted
-boot: cdrom
+optramimage1: file={files}/kernel, address={kernel_at:#x}
+optramimage2: file={state}/start_info, address={info_at:#x}
+optramimage3: file={initrd}, address={initrd_at:#x}
+floppya: 1_44={files}/boot, status=inserted
+boot: floppy
 com1: enabled=1, mode=file, dev={state}/serial.log
 pci: enabled=1, chipset=i440fx, slot1=e1000
 e1000: enabled=1, mac=52:54:00:12:34:56, ethmod=slirp, script={state}/slirp.conf
@@ -57,18 +64,8 @@ info: action=ignore
 debug: action=ignore
 """
 
-_ISOLINUX = """\
-default l1
-prompt 0
-timeout 0
-label l1
-  kernel /vmlinuz
-  append initrd=/l1.cpio {cmdline}
-"""
-
-
 def _name() -> str:
-    return f"bochs/{cache.digest(' '.join(_CONFIGURE), _FLAGS, *_FORWARDS)}"
+    return f"bochs/{cache.digest(' '.join(_CONFIGURE), _FLAGS, repr(_EDITS))}"
 
 
 def ready() -> bool:
@@ -89,11 +86,11 @@ def _build(into: Path) -> None:
     log.write_text("")
     say(f"building Bochs {version}: some minutes, once (log: {log})")
     source = suite.unpack_source("bochs", version, work)
-    name, few, many = _FORWARDS
-    text = (source / name).read_text()
-    if few not in text:
-        raise LabError(f"Bochs {version} has no {few} in {name}")
-    (source / name).write_text(text.replace(few, many))
+    for name, old, new in _EDITS:
+        text = (source / name).read_text()
+        if old not in text:
+            raise LabError(f"Bochs {version} has no {old!r} in {name}")
+        (source / name).write_text(text.replace(old, new))
     ccache = shutil.which("ccache")
     prefix = f"{ccache} " if ccache else ""
     env = dict(os.environ)
@@ -109,31 +106,23 @@ def _build(into: Path) -> None:
     roms = debian.Suite("bookworm")
     roms.refresh()
     roms.unpack(["bochsbios", "vgabios"], work / "roms", ["*/bochs/BIOS-bochs-latest", "*/vgabios/vgabios.bin"])
-    roms.unpack(["isolinux", "syslinux-common"], work / "roms", ["*/isolinux.bin", "*/modules/bios/ldlinux.c32"])
     (into / "roms").mkdir()
-    for name in ("BIOS-bochs-latest", "vgabios.bin", "isolinux.bin", "ldlinux.c32"):
+    for name in ("BIOS-bochs-latest", "vgabios.bin"):
         shutil.copy(next((work / "roms").rglob(name)), into / "roms")
     (into / "version").write_text(f"{version}\n")
     shutil.rmtree(work)
 
 
-def _iso(image: "Image", home: Path) -> Path:  # noqa: F821
-    """A CD that boots the image: the only way in that Bochs's BIOS offers without a disk."""
-    cmdline = image.cmdline + _CMDLINE
-
+def _boot_files(image: "Image") -> Path:  # noqa: F821
+    """The kernel as it lies in memory, where that is, and the floppy that starts it."""
     def build(into: Path) -> None:
-        tree = into / "tree"
-        (tree / "isolinux").mkdir(parents=True)
-        for name in ("isolinux.bin", "ldlinux.c32"):
-            shutil.copy(home / "roms" / name, tree / "isolinux")
-        (tree / "isolinux/isolinux.cfg").write_text(_ISOLINUX.format(cmdline=cmdline))
-        shutil.copy(image.kernel, tree / "vmlinuz")
-        shutil.copy(image.initrd, tree / "l1.cpio")
-        command(["genisoimage", "-quiet", "-o", str(into / "l1.iso"), "-b", "isolinux/isolinux.bin", "-c",
-                 "isolinux/boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", "-R", str(tree)])
-        shutil.rmtree(tree)
+        kernel = pvh.lay_out(pvh.unpack_bzimage(image.kernel.read_bytes()))
+        (into / "kernel").write_bytes(kernel.body)
+        (into / "kernel_at").write_text(str(kernel.at))
+        pvh.boot_floppy(kernel.entry, into / "boot")
 
-    return cache.once(f"l1/iso-{image.home.name}-{cache.digest(cmdline, _ISOLINUX)}", build) / "l1.iso"
+    recipe = cache.digest(image.kernel.name, str(image.kernel.stat().st_mtime_ns), HERE / "pvh.py", HERE / "pvh_boot.S")
+    return cache.once(f"l1/kernel-{recipe}", build)
 
 
 def environment() -> dict[str, str]:
@@ -147,5 +136,10 @@ def command_line(image: "Image", memory_mib: int, forwards: dict[int, int], stat
     home = prepare()
     rules = [f"hostfwd = tcp:127.0.0.1:{host}-10.0.2.15:{l1}\n" for l1, host in forwards.items()]
     (state / "slirp.conf").write_text("# slirp config\nrestricted = 1\n" + "".join(rules))
-    (state / "bochsrc").write_text(_CONFIG.format(memory=memory_mib, home=home, iso=_iso(image, home), state=state))
+    (state / "start_info").write_bytes(
+        pvh.start_info(image.cmdline + _CMDLINE, image.initrd.stat().st_size, memory_mib))
+    files = _boot_files(image)
+    (state / "bochsrc").write_text(_CONFIG.format(
+        memory=memory_mib, home=home, state=state, files=files, initrd=image.initrd, info_at=pvh.INFO_AT,
+        initrd_at=pvh.INITRD_AT, kernel_at=int((files / "kernel_at").read_text())))
     return [str(home / "bin/bochs"), "-q", "-f", str(state / "bochsrc")]
