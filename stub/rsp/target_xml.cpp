@@ -107,11 +107,13 @@ void append_types(std::string& out, RegFeature feature) {
   if (feature == RegFeature::kAvx512) out += kTwoUint128;
 }
 
-// gdb on x86 sorts by its own rules; LLDB names its register sets after it.
+// `info registers` shows "general" and whatever gdb does not know; LLDB names its register sets after it.
 std::string_view group_of(const RegInfo& reg) {
   switch (reg.feature) {
     case RegFeature::kCore:
       return reg.group == x86::RegGroup::kFpu ? "float" : "general";
+    case RegFeature::kSegments:
+      return "general";
     case RegFeature::kSse:
     case RegFeature::kAvx:
     case RegFeature::kAvx512:
