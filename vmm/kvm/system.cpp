@@ -4,7 +4,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+
+#include "vmm/kvm/flexible.hpp"
 
 namespace ringside::kvm {
 namespace {
@@ -78,12 +79,9 @@ Result<System> System::open() {
 
 Result<std::vector<kvm_cpuid_entry2>> System::supported_cpuid() const {
   constexpr std::size_t kMostEntries = 256;
-  std::vector<std::uint64_t> storage((sizeof(kvm_cpuid2) + kMostEntries * sizeof(kvm_cpuid_entry2)) / 8 + 1);
-  auto* header = reinterpret_cast<kvm_cpuid2*>(storage.data());
-  header->nent = kMostEntries;
-  RS_TRY(fd_.call("KVM_GET_SUPPORTED_CPUID", KVM_GET_SUPPORTED_CPUID, header));
-  const auto* first = reinterpret_cast<const kvm_cpuid_entry2*>(header + 1);
-  return std::vector<kvm_cpuid_entry2>(first, first + header->nent);
+  CountedArray<kvm_cpuid_entry2> cpuid(kMostEntries);
+  RS_TRY(fd_.call("KVM_GET_SUPPORTED_CPUID", kGetSupportedCpuid, cpuid.header()));
+  return std::vector<kvm_cpuid_entry2>(cpuid.entries(), cpuid.entries() + cpuid.header()->count);
 }
 
 }  // namespace ringside::kvm

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "vmm/kvm/cpuid.hpp"
+#include "vmm/kvm/flexible.hpp"
 #include "vmm/kvm/guest_debug.hpp"
 #include "vmm/kvm/registers.hpp"
 
@@ -12,11 +13,9 @@ namespace ringside::kvm {
 namespace {
 
 Result<void> set_cpuid(const Fd& fd, const std::vector<kvm_cpuid_entry2>& entries) {
-  std::vector<std::uint64_t> storage((sizeof(kvm_cpuid2) + entries.size() * sizeof(kvm_cpuid_entry2)) / 8 + 1);
-  auto* header = reinterpret_cast<kvm_cpuid2*>(storage.data());
-  header->nent = static_cast<std::uint32_t>(entries.size());
-  std::copy(entries.begin(), entries.end(), reinterpret_cast<kvm_cpuid_entry2*>(header + 1));
-  RS_TRY(fd.call("KVM_SET_CPUID2", KVM_SET_CPUID2, header));
+  CountedArray<kvm_cpuid_entry2> cpuid(entries.size());
+  std::ranges::copy(entries, cpuid.entries());
+  RS_TRY(fd.call("KVM_SET_CPUID2", kSetCpuid2, cpuid.header()));
   return {};
 }
 

@@ -1,9 +1,8 @@
 // The slow half of VcpuFd: registers beyond the general ones, for a debugger at a stop.
-#include <cstddef>
-
 #include <fmt/format.h>
 
 #include "arch/x86/control.hpp"
+#include "vmm/kvm/flexible.hpp"
 #include "vmm/kvm/registers.hpp"
 #include "vmm/kvm/vcpu_fd.hpp"
 
@@ -18,13 +17,11 @@ constexpr x86::RegGroups xsave_groups() {
   return RegGroup::kFpu | RegGroup::kAvx | RegGroup::kAvx512 | RegGroup::kPkru;
 }
 
-// kvm_msrs with room for one entry (its own array has no size, so it cannot be a member).
-struct MsrBuffer {
-  std::uint32_t count = 1;
-  std::uint32_t pad = 0;
+// kvm_msrs with one entry.
+struct OneMsr {
+  CountHeader header{.count = 1};
   kvm_msr_entry entry{};
 };
-static_assert(offsetof(MsrBuffer, entry) == 8 && sizeof(kvm_msr_entry) == 16);  // KVM api 4.18
 
 }  // namespace
 
@@ -113,9 +110,9 @@ Result<void> VcpuFd::set_xsave(std::vector<std::uint8_t>& area) {
 // One MSR a call: KVM stops at the first it does not know, and one missing must not hide the others.
 Result<void> VcpuFd::read_msrs(RegisterFile& into) {
   for (const Reg reg : msr_registers()) {
-    MsrBuffer buffer;
+    OneMsr buffer;
     buffer.entry.index = *msr_index(reg);
-    const int done = RS_TRY(call("KVM_GET_MSRS", KVM_GET_MSRS, &buffer));
+    const int done = RS_TRY(call("KVM_GET_MSRS", kGetMsrs, &buffer));
     into.set_u64(reg, done == 1 ? static_cast<std::uint64_t>(buffer.entry.data) : 0);
   }
   into.set_available(RegGroup::kMsr, true);
@@ -123,10 +120,10 @@ Result<void> VcpuFd::read_msrs(RegisterFile& into) {
 }
 
 Result<void> VcpuFd::write_msr(std::uint32_t index, std::uint64_t value) {
-  MsrBuffer buffer;
+  OneMsr buffer;
   buffer.entry.index = index;
   buffer.entry.data = value;
-  const int done = RS_TRY(call("KVM_SET_MSRS", KVM_SET_MSRS, &buffer));
+  const int done = RS_TRY(call("KVM_SET_MSRS", kSetMsrs, &buffer));
   if (done != 1) return fail(Errc::kRefused, fmt::format("the CPU does not take {:#x} in MSR {:#x}", value, index));
   return {};
 }

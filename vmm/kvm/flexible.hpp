@@ -1,0 +1,39 @@
+// The requests whose argument ends in an array without a size.  In C++ the kernel header's way of declaring
+// it (an empty struct beside the array) gives the struct another size than in C, and with it the request
+// another number: so their headers and numbers are spelt here (KVM api 4.18, 4.46, 4.58).
+#pragma once
+
+#include <linux/kvm.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace ringside::kvm {
+
+// kvm_cpuid2 and kvm_msrs alike: a count, padding, then the entries.
+struct CountHeader {
+  std::uint32_t count = 0;
+  std::uint32_t padding = 0;
+};
+static_assert(sizeof(CountHeader) == 8);
+
+inline constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, CountHeader);
+inline constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, CountHeader);
+inline constexpr unsigned long kGetMsrs = _IOWR(KVMIO, 0x88, CountHeader);
+inline constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, CountHeader);
+
+// A header and room for `most` entries in one block.
+template <typename Entry>
+class CountedArray {
+ public:
+  explicit CountedArray(std::size_t most) : storage_((sizeof(CountHeader) + most * sizeof(Entry)) / 8 + 1) {
+    header()->count = static_cast<std::uint32_t>(most);
+  }
+  CountHeader* header() { return reinterpret_cast<CountHeader*>(storage_.data()); }
+  Entry* entries() { return reinterpret_cast<Entry*>(header() + 1); }
+
+ private:
+  std::vector<std::uint64_t> storage_;
+};
+
+}  // namespace ringside::kvm
