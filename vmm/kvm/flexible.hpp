@@ -22,6 +22,12 @@ inline constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, CountHeader);
 inline constexpr unsigned long kGetMsrs = _IOWR(KVMIO, 0x88, CountHeader);
 inline constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, CountHeader);
 
+// kvm_xsave without its array: 4 KiB; what lies behind is not counted (KVM api 4.42, 4.43, 4.134).
+using XsaveRegion = std::uint32_t[1024];
+inline constexpr unsigned long kGetXsave = _IOR(KVMIO, 0xa4, XsaveRegion);
+inline constexpr unsigned long kSetXsave = _IOW(KVMIO, 0xa5, XsaveRegion);
+inline constexpr unsigned long kGetXsave2 = _IOR(KVMIO, 0xcf, XsaveRegion);
+
 // A header and room for `most` entries in one block.
 template <typename Entry>
 class CountedArray {

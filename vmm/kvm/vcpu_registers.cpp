@@ -95,15 +95,15 @@ Result<void> VcpuFd::write_vector(Reg reg, ByteView value) {
 Result<std::vector<std::uint8_t>> VcpuFd::get_xsave() {
   std::vector<std::uint8_t> area(capabilities_.xsave_bytes);
   if (capabilities_.xsave2) {
-    RS_TRY(call("KVM_GET_XSAVE2", KVM_GET_XSAVE2, area.data()));
+    RS_TRY(call("KVM_GET_XSAVE2", kGetXsave2, area.data()));
   } else {
-    RS_TRY(call("KVM_GET_XSAVE", KVM_GET_XSAVE, area.data()));
+    RS_TRY(call("KVM_GET_XSAVE", kGetXsave, area.data()));
   }
   return area;
 }
 
 Result<void> VcpuFd::set_xsave(std::vector<std::uint8_t>& area) {
-  RS_TRY(call("KVM_SET_XSAVE", KVM_SET_XSAVE, area.data()));
+  RS_TRY(call("KVM_SET_XSAVE", kSetXsave, area.data()));
   return {};
 }
 
