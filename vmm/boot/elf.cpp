@@ -1,6 +1,7 @@
 #include "vmm/boot/elf.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <string>
 
@@ -78,7 +79,7 @@ Bytes find_build_id(ByteView notes) {
     const std::uint64_t desc = name + ((std::uint64_t{note->n_namesz} + 3) & ~std::uint64_t{3});
     const std::uint64_t next = desc + ((std::uint64_t{note->n_descsz} + 3) & ~std::uint64_t{3});
     if (!within(notes, desc, note->n_descsz)) return {};
-    const bool gnu = note->n_namesz == 4 && std::equal(ELF_NOTE_GNU, ELF_NOTE_GNU + 4, notes.data() + name);
+    const bool gnu = note->n_namesz == 4 && std::memcmp(notes.data() + name, ELF_NOTE_GNU, 4) == 0;
     if (gnu && note->n_type == NT_GNU_BUILD_ID && note->n_descsz <= 64) {
       return {notes.data() + desc, notes.data() + desc + note->n_descsz};
     }
@@ -141,7 +142,7 @@ Result<void> measure(ElfImage& elf, std::uint64_t entry) {
 }  // namespace
 
 bool looks_like_elf(ByteView file) {
-  return file.size() >= SELFMAG && std::equal(ELFMAG, ELFMAG + SELFMAG, file.data());
+  return file.size() >= SELFMAG && std::memcmp(file.data(), ELFMAG, SELFMAG) == 0;
 }
 
 Result<ElfImage> parse_elf(ByteView file) {

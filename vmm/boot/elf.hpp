@@ -13,7 +13,7 @@
 namespace ringside::boot {
 
 struct ElfSegment {
-  std::uint64_t offset = 0;        // in the file
+  std::uint64_t offset = 0;      // in the file
   std::uint64_t file_bytes = 0;  // what the file has; the rest of memory_bytes is zero
   std::uint64_t memory_bytes = 0;
   Gpa linked_at;

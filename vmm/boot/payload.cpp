@@ -19,7 +19,7 @@ class Output {
 
   // Room to write into: empty when the promised size is reached.
   MutableByteView room() {
-    constexpr std::size_t kStep = std::size_t{16} << 20;
+    constexpr std::size_t kStep = std::size_t{1} << 20;
     if (used_ == bytes_.size())
       bytes_.resize(std::min(promised_, bytes_.size() + std::max(kStep, bytes_.size())));
     return MutableByteView(bytes_).subspan(used_);
@@ -106,12 +106,15 @@ Result<Bytes> unpack_zstd(ByteView in, Output output) {
 // unpack to 8 MiB each, the last to less.  The end of input ends the frame.
 Result<Bytes> unpack_lz4(ByteView in, Output output) {
   in = in.subspan(4);
-  Bytes scratch(std::size_t{8} << 20);
+  Bytes scratch;
   while (!in.empty()) {
     if (in.size() < 4) return damaged(Codec::kLz4);
     const std::uint32_t block = load<std::uint32_t>(in.data());
     in = in.subspan(4);
     if (block == 0 || block > in.size() || block > LZ4_MAX_INPUT_SIZE) return damaged(Codec::kLz4);
+    // No block unpacks to more than 255 times its size, and none of this format to more than 8 MiB.
+    constexpr std::size_t kBlock = std::size_t{8} << 20;
+    scratch.resize(std::max(scratch.size(), std::min(kBlock, std::size_t{block} * 255)));
     const int got = ::LZ4_decompress_safe(reinterpret_cast<const char*>(in.data()),
                                           reinterpret_cast<char*>(scratch.data()), static_cast<int>(block),
                                           static_cast<int>(scratch.size()));

@@ -1,0 +1,18 @@
+// Whatever a kernel file contains, the loader answers with an image or with an error.
+#include <cstdint>
+
+#include "vmm/boot/bzimage.hpp"
+#include "vmm/boot/elf.hpp"
+#include "vmm/boot/payload.hpp"
+#include "vmm/boot/relocate.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace ringside;
+  const auto image = boot::parse_bzimage({data, size});
+  if (!image) return 0;
+  const auto unpacked = boot::unpack(image->payload);
+  if (!unpacked) return 0;
+  const auto elf = boot::parse_elf(*unpacked);
+  if (elf) (void)boot::parse_relocations(ByteView(*unpacked).subspan(elf->file_end));
+  return 0;
+}
