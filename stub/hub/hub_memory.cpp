@@ -37,7 +37,7 @@ void Hub::read_registers(VcpuId id, x86::RegGroups groups, tracer::Done<const x8
     Result<void> read = access.read(groups.without(file->available_groups()), *file);
     post([this, id, read = std::move(read), file = std::move(file), done = std::move(done)]() mutable {
       if (!read) {
-        done(std::unexpected(std::move(read).error()));
+        done(unexpected(std::move(read).error()));
         return;
       }
       const x86::RegisterFile* answer = file.get();
@@ -133,7 +133,7 @@ void TracerPort::search_memory(VcpuId vcpu, AddressSpace space, Gva at, std::uin
               [&hub = hub_, id = id_, vcpu, space, at, size, piece, pattern = std::move(pattern),
                done = std::move(done)](Result<Bytes> data) mutable {
                 if (!data) {
-                  done(std::unexpected(std::move(data).error()));
+                  done(unexpected(std::move(data).error()));
                   return;
                 }
                 const auto found = std::ranges::search(*data, pattern);
@@ -168,7 +168,7 @@ void TracerPort::disassemble(VcpuId vcpu, AddressSpace space, Gva at, std::size_
     }
     const auto decoder = disasm::Decoder::create(context.code_size());
     if (!decoder) {
-      done(std::unexpected(decoder.error()));
+      done(unexpected(decoder.error()));
       return;
     }
     std::string text;

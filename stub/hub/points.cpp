@@ -16,7 +16,7 @@ std::string owners_text(const PointTable::Owners& owners) {
   return text;
 }
 
-std::unexpected<Error> no_slot_left(const PointTable& table) {
+Unexpected<Error> no_slot_left(const PointTable& table) {
   std::string text = "all 4 debug registers are in use:";
   for (const auto& [spec, owners] : table.points()) {
     if (spec.kind != PointKind::kSoftware) text += fmt::format(" {} (tracer {}),", to_text(spec), owners_text(owners));

@@ -24,7 +24,7 @@ namespace asio = boost::asio;
 using Generic = asio::generic::stream_protocol;
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 
-std::unexpected<Error> cannot_listen(std::string_view address, const boost::system::error_code& error) {
+Unexpected<Error> cannot_listen(std::string_view address, const boost::system::error_code& error) {
   std::string text = fmt::format("cannot listen on {}: {}", address, error.message());
   if (error == asio::error::address_in_use) text += "; choose another with --gdb, or end what uses it";
   return fail(Errc::kSystem, std::move(text));

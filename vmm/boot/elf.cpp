@@ -27,7 +27,7 @@ bool within(ByteView file, std::uint64_t offset, std::uint64_t bytes) {
   return offset <= file.size() && bytes <= file.size() - offset;
 }
 
-std::unexpected<Error> truncated() {
+Unexpected<Error> truncated() {
   return fail(Errc::kMalformed, "is truncated: its ELF headers point beyond the end of the file");
 }
 

@@ -38,7 +38,7 @@ constexpr std::uint64_t kMaxInitrd = 2 * mem::kGiB;      // initrd_addr_max of e
 constexpr std::uint64_t kEntry64 = 0x200;                // "load address + 0x200" (boot.rst)
 
 // The parsers say what is wrong ("is truncated: …"); here the sentence gets its subject.
-std::unexpected<Error> about(std::string_view kernel, const Error& error) {
+Unexpected<Error> about(std::string_view kernel, const Error& error) {
   return fail(error.code, fmt::format("kernel {} {}", kernel, error.text));
 }
 
@@ -60,7 +60,7 @@ Result<void> read_vmlinux(BootImages::Parts& parts) {
   if (relocations) {
     parts.relocations = *relocations;
   } else if (parts.bzimage) {
-    return std::unexpected(relocations.error());
+    return unexpected(relocations.error());
   }  // What follows a plain vmlinux may be anything (a signature): no table, then.
   return {};
 }
@@ -96,7 +96,7 @@ struct Placing {
   std::uint64_t initrd_bytes() const { return parts.initrd ? parts.initrd->size() : 0; }
 };
 
-std::unexpected<Error> kernel_does_not_fit(const Placing& p, Gpa at, std::uint64_t bytes) {
+Unexpected<Error> kernel_does_not_fit(const Placing& p, Gpa at, std::uint64_t bytes) {
   return fail(Errc::kExhausted,
               fmt::format("kernel {} needs {} MiB at {:#x} and does not fit in {} MiB of guest RAM: "
                           "give the guest at least {} MiB",

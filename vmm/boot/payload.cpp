@@ -37,7 +37,7 @@ class Output {
   std::size_t promised_;
 };
 
-std::unexpected<Error> damaged(Codec codec) {
+Unexpected<Error> damaged(Codec codec) {
   return fail(Errc::kMalformed, fmt::format("is damaged: its {} payload does not unpack", name_of(codec)));
 }
 

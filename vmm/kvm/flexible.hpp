@@ -10,7 +10,7 @@
 
 namespace ringside::kvm {
 
-// kvm_cpuid2 and kvm_msrs alike: a count, padding, then the entries.
+// kvm_cpuid2, kvm_msrs and kvm_irq_routing alike: a count, padding or flags, then the entries.
 struct CountHeader {
   std::uint32_t count = 0;
   std::uint32_t padding = 0;
@@ -21,6 +21,7 @@ inline constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, CountHead
 inline constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, CountHeader);
 inline constexpr unsigned long kGetMsrs = _IOWR(KVMIO, 0x88, CountHeader);
 inline constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, CountHeader);
+inline constexpr unsigned long kSetGsiRouting = _IOW(KVMIO, 0x6a, CountHeader);  // KVM api 4.52
 
 // kvm_xsave without its array: 4 KiB; what lies behind is not counted (KVM api 4.42, 4.43, 4.134).
 using XsaveRegion = std::uint32_t[1024];

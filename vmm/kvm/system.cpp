@@ -25,7 +25,7 @@ constexpr std::array kNeeded = {
     Needed{KVM_CAP_XSAVE, "KVM_CAP_XSAVE"},                   Needed{KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS"},
 };
 
-std::unexpected<Error> open_error(int error_number) {
+Unexpected<Error> open_error(int error_number) {
   auto error = fail_errno("cannot open /dev/kvm", error_number);
   std::string& text = error.error().text;
   if (error_number == ENOENT) {

@@ -1,11 +1,35 @@
 #include "vmm/kvm/vm.hpp"
 
+#include "vmm/kvm/flexible.hpp"
+
 namespace ringside::kvm {
 namespace {
 
 // Three pages in the hole below 4 GiB that no RAM covers (mem/layout.hpp keeps them free).
 constexpr std::uint64_t kIdentityMap = 0xfffbc000;
 constexpr unsigned long kTss = 0xfffbd000;
+
+// KVM's default has interrupt 0 at the I/O APIC's pin 0; on a PC, and in our MADT, the PIT is at pin 2.
+Result<void> route_interrupts(const Fd& fd) {
+  constexpr std::uint32_t kPicPins = 16;
+  constexpr std::uint32_t kIoApicPins = 24;
+  CountedArray<kvm_irq_routing_entry> table(kPicPins + kIoApicPins);
+  std::uint32_t count = 0;
+  const auto add = [&](std::uint32_t gsi, std::uint32_t chip, std::uint32_t pin) {
+    kvm_irq_routing_entry& entry = table.entries()[count++];
+    entry.gsi = gsi;
+    entry.type = KVM_IRQ_ROUTING_IRQCHIP;
+    entry.u.irqchip.irqchip = chip;
+    entry.u.irqchip.pin = pin;
+  };
+  for (std::uint32_t gsi = 0; gsi < kIoApicPins; ++gsi) {
+    if (gsi < kPicPins) add(gsi, gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, gsi % 8);
+    if (gsi != 2) add(gsi, KVM_IRQCHIP_IOAPIC, gsi == 0 ? 2 : gsi);
+  }
+  table.header()->count = count;
+  RS_TRY(fd.call("KVM_SET_GSI_ROUTING", kSetGsiRouting, table.header()));
+  return {};
+}
 
 }  // namespace
 
@@ -24,6 +48,7 @@ Result<Vm> Vm::create(const System& system) {
   kvm_pit_config pit{};
   pit.flags = KVM_PIT_SPEAKER_DUMMY;
   RS_TRY(vm.fd_.call("KVM_CREATE_PIT2", KVM_CREATE_PIT2, &pit));
+  RS_TRY(route_interrupts(vm.fd_));
   return vm;
 }
 
