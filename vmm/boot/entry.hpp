@@ -39,9 +39,18 @@ struct KernelPlacement {
   bool operator==(const KernelPlacement&) const = default;
 };
 
+// What the image says of itself as linked: by it a kernel that moved itself is found again in memory.
+struct LinkedKernel {
+  Gva text;            // _text
+  Gva banner;          // linux_banner: "Linux version …"
+  std::string words;   // what stands there
+  bool operator==(const LinkedKernel&) const = default;
+};
+
 struct BootPlan {
   EntryState entry;
   std::optional<KernelPlacement> kernel;
+  std::optional<LinkedKernel> linked;  // absent when the image has no banner, or is not unpacked here
   std::string version;  // "6.1.0-50-cloud-amd64 (debian-kernel@…) …"; empty when the image does not say
   Bytes build_id;       // GNU build id of vmlinux; empty when the image has none
 };

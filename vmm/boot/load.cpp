@@ -26,6 +26,7 @@ struct BootImages::Parts {
   std::optional<ElfImage> elf;  // of vmlinux(); absent when the kernel unpacks itself
   RelocationTable relocations;  // into vmlinux()
   std::string version;
+  std::optional<LinkedKernel> linked;
   std::optional<Bytes> initrd;
 
   ByteView vmlinux() const { return bzimage ? ByteView(unpacked) : ByteView(file); }
@@ -42,20 +43,31 @@ Unexpected<Error> about(std::string_view kernel, const Error& error) {
   return fail(error.code, fmt::format("kernel {} {}", kernel, error.text));
 }
 
-// A vmlinux says its version in linux_banner only: "Linux version 6.1.0 (…) …\n".
-std::string find_version(ByteView vmlinux) {
+// linux_banner, "Linux version 6.1.0 (…) …\n": a vmlinux says its version nowhere else.
+std::optional<LinkedKernel> find_banner(const ElfImage& elf, ByteView vmlinux) {
   constexpr std::string_view kBanner = "Linux version ";
-  const std::string_view text(reinterpret_cast<const char*>(vmlinux.data()), vmlinux.size());
-  for (std::size_t at = text.find(kBanner); at != text.npos; at = text.find(kBanner, at + 1)) {
-    const std::string_view version = text.substr(at + kBanner.size(), 256);
-    if (version.empty() || version[0] < '0' || version[0] > '9') continue;  // a format string
-    return std::string(version.substr(0, version.find_first_of(std::string_view("\n\0", 2))));
+  for (const ElfSegment& segment : elf.segments) {
+    const ByteView bytes = vmlinux.subspan(segment.offset, segment.file_bytes);
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    for (std::size_t at = text.find(kBanner); at != text.npos; at = text.find(kBanner, at + 1)) {
+      const std::string_view words = text.substr(at, 256);
+      const char digit = words.size() > kBanner.size() ? words[kBanner.size()] : '%';
+      if (digit < '0' || digit > '9') continue;  // a format string
+      return LinkedKernel{.text = elf.text,
+                          .banner = elf.text + (segment.linked_at - elf.linked_at) + at,
+                          .words = std::string(words.substr(0, words.find_first_of(std::string_view("\n\0", 2))))};
+    }
   }
-  return {};
+  return std::nullopt;
+}
+
+std::string version_of(const LinkedKernel& kernel) {
+  return kernel.words.substr(std::string_view("Linux version ").size());
 }
 
 Result<void> read_vmlinux(BootImages::Parts& parts) {
   parts.elf = RS_TRY(parse_elf(parts.vmlinux()));
+  parts.linked = find_banner(*parts.elf, parts.vmlinux());
   auto relocations = parse_relocations(parts.vmlinux().subspan(parts.elf->file_end));
   if (relocations) {
     parts.relocations = *relocations;
@@ -65,11 +77,18 @@ Result<void> read_vmlinux(BootImages::Parts& parts) {
   return {};
 }
 
+// The kernel unpacks itself; we look inside only to recognise it later, and can do without.
+void find_linked(BootImages::Parts& parts) {
+  const auto unpacked = unpack(parts.bzimage->payload);
+  if (!unpacked) return;
+  if (const auto elf = parse_elf(*unpacked)) parts.linked = find_banner(*elf, *unpacked);
+}
+
 Result<void> take_apart(BootImages::Parts& parts, BootMode mode) {
   if (looks_like_elf(parts.file)) {
     if (mode == BootMode::kAuto) {
       RS_TRY(read_vmlinux(parts));
-      parts.version = find_version(parts.file);
+      if (parts.linked) parts.version = version_of(*parts.linked);
       return {};
     }
     return fail(Errc::kUnsupported,
@@ -77,7 +96,10 @@ Result<void> take_apart(BootImages::Parts& parts, BootMode mode) {
   }
   parts.bzimage = RS_TRY(parse_bzimage(parts.file));
   parts.version = parts.bzimage->version;
-  if (mode == BootMode::kBzImage) return {};
+  if (mode == BootMode::kBzImage) {
+    find_linked(parts);
+    return {};
+  }
   parts.unpacked = RS_TRY(unpack(parts.bzimage->payload));
   return read_vmlinux(parts);
 }
@@ -230,6 +252,7 @@ Result<BootPlan> place(const BootImages& images, const BootSpec& spec, mem::Gues
   }
   BootPlan plan;
   plan.version = parts.version;
+  plan.linked = parts.linked;
   const Placed kernel = parts.elf ? RS_TRY(place_vmlinux(placing, *parts.elf, plan))
                                   : RS_TRY(place_bzimage(placing, *parts.bzimage));
   BootParams params;

@@ -75,6 +75,11 @@ Result<void> KvmMachine::load_kernel(Hardware& hardware) {
   RS_TRY(first.write_back_now());
   api::KernelImage image;
   image.version = plan.version;
+  if (plan.linked) {
+    image.link_text = plan.linked->text;
+    image.link_banner = plan.linked->banner;
+    image.banner = plan.linked->words;
+  }
   if (plan.kernel) {
     image.link_text = plan.kernel->text - plan.kernel->slide;
     image.slide = plan.kernel->slide;
