@@ -50,7 +50,7 @@ Result<void> expect_rip(kvm::VcpuFd& vcpu, std::uint64_t expected) {
 }
 
 Result<std::unique_ptr<TinyGuest>> long_mode_guest(const kvm::System& system, const Code& code) {
-  auto guest = RS_TRY(TinyGuest::create(system, Mode::kLong));
+  auto guest = RS_TRY(TinyGuest::create(system, {.mode = Mode::kLong, .chips = Chips::kNone}));
   guest->load(code);
   return guest;
 }
@@ -70,7 +70,7 @@ Result<void> open_device() {
 
 Result<void> create_vm() {
   const kvm::System system = RS_TRY(kvm::System::open());
-  RS_TRY(TinyGuest::create(system, Mode::kReal, Chips::kIrqchip));
+  RS_TRY(TinyGuest::create(system, {.mode = Mode::kReal, .chips = Chips::kIrqchip}));
   return {};
 }
 
@@ -152,7 +152,7 @@ Result<void> step_with_interrupts_held() {
   if (!system.capabilities().step_blocks_irq) {
     return fail(Errc::kUnsupported, "KVM_GUESTDBG_BLOCKIRQ is not offered (Linux before 5.15)");
   }
-  const auto guest = RS_TRY(TinyGuest::create(system, Mode::kLong, Chips::kIrqchip));
+  const auto guest = RS_TRY(TinyGuest::create(system, {.mode = Mode::kLong, .chips = Chips::kIrqchip}));
   guest->handle(kVector, Code{0xc6, 0x03, kVector, 0x48, 0xcf});  // mov byte [rbx],kVector; iretq
   guest->load(kInterruptItself);
   kvm::VcpuFd& vcpu = guest->vcpu();

@@ -33,38 +33,41 @@ boot::EntryState long_mode_entry() {
 
 }  // namespace
 
-Result<std::unique_ptr<TinyGuest>> TinyGuest::create(const kvm::System& system, Mode mode, Chips chips) {
-  kvm::Vm vm = RS_TRY(chips == Chips::kIrqchip ? kvm::Vm::create(system) : kvm::Vm::create_bare(system));
+Result<std::unique_ptr<TinyGuest>> TinyGuest::create(const kvm::System& system, const Shape& shape) {
+  kvm::Vm vm =
+      RS_TRY(shape.chips == Chips::kIrqchip ? kvm::Vm::create(system) : kvm::Vm::create_bare(system));
   void* memory = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return fail_errno("mmap of guest memory", errno);
   std::unique_ptr<TinyGuest> guest(new TinyGuest(std::move(vm), static_cast<std::uint8_t*>(memory)));
   RS_TRY(guest->vm_.set_memory(kMainSlot, Gpa{0}, kSpare, memory));
   RS_TRY(guest->map_spare(0));
-  std::vector<kvm_cpuid_entry2> cpuid = RS_TRY(system.supported_cpuid());
-  guest->vcpu_ = RS_TRY(kvm::VcpuFd::create(system, guest->vm_, VcpuId{0}, 1, std::move(cpuid)));
-  guest->enter(mode);
-  RS_TRY(guest->vcpu_->write_back_now());
+  if (shape.mode == Mode::kLong) guest->write_tables();
+  const std::vector<kvm_cpuid_entry2> cpuid = RS_TRY(system.supported_cpuid());
+  for (unsigned i = 0; i < shape.vcpus; ++i) {
+    guest->vcpus_.push_back(RS_TRY(kvm::VcpuFd::create(system, guest->vm_, VcpuId{i}, shape.vcpus, cpuid)));
+    guest->enter(shape.mode, i);
+    RS_TRY(guest->vcpu(i).write_back_now());
+  }
   return guest;
 }
 
 TinyGuest::~TinyGuest() {
-  vcpu_.reset();
+  vcpus_.clear();
   ::munmap(memory_, kBytes);
 }
 
-void TinyGuest::enter(Mode mode) {
-  kvm_sregs sregs = vcpu_->sregs();
+void TinyGuest::enter(Mode mode, std::size_t index) {
+  kvm_sregs sregs = vcpu(index).sregs();
   if (mode == Mode::kReal) {
     sregs.cs.base = 0;
     sregs.cs.selector = 0;
   } else {
-    write_tables();
     enter_long_mode(long_mode_entry(), sregs);
     sregs.idt.base = kIdt;
     sregs.idt.limit = kPageSize - 1;
   }
-  vcpu_->set_sregs(sregs);
-  vcpu_->set_core(first_registers());
+  vcpu(index).set_sregs(sregs);
+  vcpu(index).set_core(first_registers(index));
 }
 
 void TinyGuest::write_tables() {
@@ -78,10 +81,10 @@ void TinyGuest::write_tables() {
   std::ranges::copy(bytes_of(kGdtEntries), memory_ + kGdt);
 }
 
-x86::CoreRegs TinyGuest::first_registers() const {
+x86::CoreRegs TinyGuest::first_registers(std::size_t index) {
   x86::CoreRegs core;
   core.rip = kCode;
-  core.gpr[x86::kRsp] = kStackTop;
+  core.gpr[x86::kRsp] = kStackTop - index * kStackBytes;
   core.gpr[x86::kRbx] = kData;
   return core;
 }
@@ -89,7 +92,7 @@ x86::CoreRegs TinyGuest::first_registers() const {
 void TinyGuest::load(ByteView code) {
   const bool fits = write(Gpa{kCode}, code);
   RS_CHECK(fits);
-  vcpu_->set_core(first_registers());
+  for (std::size_t i = 0; i < vcpus_.size(); ++i) vcpu(i).set_core(first_registers(i));
 }
 
 // A 64-bit interrupt gate (SDM 3A 6.14.1), callable from ring 3 too.
