@@ -157,13 +157,18 @@ void Client::handle(const rsp::QueryOffsets&) {
   }));
 }
 
+const std::string& Client::description() {
+  if (description_.empty()) description_ = rsp::target_xml(port_->features(), rsp::Personality::kLinux);
+  return description_;
+}
+
 void Client::handle(const rsp::ReadXfer& request) {
   if (request.object == rsp::XferObject::kFeatures) {
     if (request.annex != "target.xml") {
       reply("E00");
       return;
     }
-    reply(rsp::xfer_reply(rsp::target_xml(port_->features(), rsp::Personality::kLinux), request.offset, request.length));
+    reply(rsp::xfer_reply(description(), request.offset, request.length));
     return;
   }
   if (request.object == rsp::XferObject::kThreads) {

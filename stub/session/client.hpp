@@ -109,6 +109,7 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   std::optional<VcpuId> one_vcpu(const rsp::ThreadRef& who) const;
   void resume(std::vector<tracer::ResumeAction> actions);
   void write_register(x86::Reg reg, const Bytes& value);
+  const std::string& description();
   std::string thread_document() const;
   std::string stop_text(const tracer::StopEvent& event) const;
   void end_session();
@@ -131,6 +132,7 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   std::optional<VcpuId> step_thread_;
   std::optional<tracer::StopEvent> stopped_;
   std::optional<std::string> guest_end_;
+  std::string description_;  // the target description, made once and read in many pieces
 };
 
 }  // namespace ringside::session

@@ -12,7 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!image) return 0;
   const auto unpacked = boot::unpack(image->payload);
   if (!unpacked) return 0;
-  const auto elf = boot::parse_elf(*unpacked);
-  if (elf) (void)boot::parse_relocations(ByteView(*unpacked).subspan(elf->file_end));
+  const auto elf = boot::parse_elf(unpacked->view());
+  if (elf) (void)boot::parse_relocations(unpacked->view().subspan(elf->file_end));
   return 0;
 }

@@ -18,7 +18,9 @@ NAME = "qemu"
 MEMORY_MIB = 3072
 KERNEL_META = "linux-image-cloud-amd64"
 MODULES = ["kvm_amd", "virtio_pci", "virtio_net"]
-MODULE_OPTIONS: dict[str, str] = {}
+# Loaded before Linux has refined its measure of the TSC, KVM would hold every guest's rate for another one than the
+# machine's, which it cannot scale to here: guests' TSC would stand still, and no timer of theirs would ever fire.
+MODULE_OPTIONS = {"kvm": "tsc_tolerance_ppm=500000"}
 BOOT_SECONDS = 90
 STDIN = subprocess.DEVNULL
 HOST_PACKAGES = ["gcc", "libc6-dev", "make", "meson", "ninja-build", "pkg-config", "patch", "xz-utils",

@@ -22,14 +22,14 @@ struct BootImages::Parts {
   std::string name;  // of the kernel file, for errors
   Bytes file;
   std::optional<BzImage> bzimage;  // into `file`
-  Bytes unpacked;
+  HostBytes unpacked;
   std::optional<ElfImage> elf;  // of vmlinux(); absent when the kernel unpacks itself
   RelocationTable relocations;  // into vmlinux()
   std::string version;
   std::optional<LinkedKernel> linked;
   std::optional<Bytes> initrd;
 
-  ByteView vmlinux() const { return bzimage ? ByteView(unpacked) : ByteView(file); }
+  ByteView vmlinux() const { return bzimage ? unpacked.view() : ByteView(file); }
 };
 
 namespace {
@@ -81,7 +81,7 @@ Result<void> read_vmlinux(BootImages::Parts& parts) {
 void find_linked(BootImages::Parts& parts) {
   const auto unpacked = unpack(parts.bzimage->payload);
   if (!unpacked) return;
-  if (const auto elf = parse_elf(*unpacked)) parts.linked = find_banner(*elf, *unpacked);
+  if (const auto elf = parse_elf(unpacked->view())) parts.linked = find_banner(*elf, unpacked->view());
 }
 
 Result<void> take_apart(BootImages::Parts& parts, BootMode mode) {

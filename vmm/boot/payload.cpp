@@ -12,42 +12,17 @@
 namespace ringside::boot {
 namespace {
 
-// Output that grows in steps up to the promised size and not one byte further.
-class Output {
- public:
-  explicit Output(std::size_t promised) : promised_(promised) {}
-
-  // Room to write into: empty when the promised size is reached.
-  MutableByteView room() {
-    constexpr std::size_t kStep = std::size_t{1} << 20;
-    if (used_ == bytes_.size())
-      bytes_.resize(std::min(promised_, bytes_.size() + std::max(kStep, bytes_.size())));
-    return MutableByteView(bytes_).subspan(used_);
-  }
-  void wrote(std::size_t count) { used_ += count; }
-  bool complete() const { return used_ == promised_; }
-  Bytes take() {
-    bytes_.resize(used_);
-    return std::move(bytes_);
-  }
-
- private:
-  Bytes bytes_;
-  std::size_t used_ = 0;
-  std::size_t promised_;
-};
-
 Unexpected<Error> damaged(Codec codec) {
   return fail(Errc::kMalformed, fmt::format("is damaged: its {} payload does not unpack", name_of(codec)));
 }
 
 // A stream that ends before the promised size is as wrong as one that goes on after it.
-Result<Bytes> finish(Output& output, Codec codec) {
-  if (!output.complete()) return damaged(codec);
-  return output.take();
+Result<HostBytes> finish(HostBytes& output, Codec codec) {
+  if (!output.full()) return damaged(codec);
+  return std::move(output);
 }
 
-Result<Bytes> unpack_gzip(ByteView in, Output output) {
+Result<HostBytes> unpack_gzip(ByteView in, HostBytes output) {
   z_stream stream{};
   if (::inflateInit2(&stream, 16 + MAX_WBITS) != Z_OK) return fail(Errc::kExhausted, "zlib: out of memory");
   const std::unique_ptr<z_stream, int (*)(z_stream*)> owner(&stream, ::inflateEnd);
@@ -64,7 +39,7 @@ Result<Bytes> unpack_gzip(ByteView in, Output output) {
   }
 }
 
-Result<Bytes> unpack_lzma(ByteView in, Output output, Codec codec) {
+Result<HostBytes> unpack_lzma(ByteView in, HostBytes output, Codec codec) {
   constexpr std::uint64_t kMemory = std::uint64_t{256} << 20;  // xz -9 needs 65 MiB
   lzma_stream stream = LZMA_STREAM_INIT;
   const lzma_ret made = codec == Codec::kXz ? ::lzma_stream_decoder(&stream, kMemory, 0)
@@ -84,7 +59,7 @@ Result<Bytes> unpack_lzma(ByteView in, Output output, Codec codec) {
   }
 }
 
-Result<Bytes> unpack_zstd(ByteView in, Output output) {
+Result<HostBytes> unpack_zstd(ByteView in, HostBytes output) {
   const std::unique_ptr<ZSTD_DStream, std::size_t (*)(ZSTD_DStream*)> stream(::ZSTD_createDStream(),
                                                                              ::ZSTD_freeDStream);
   if (stream == nullptr) return fail(Errc::kExhausted, "libzstd: out of memory");
@@ -104,30 +79,20 @@ Result<Bytes> unpack_zstd(ByteView in, Output output) {
 
 // LZ4 "legacy" (lz4_Frame_format.md): the magic number, then blocks of a 4-byte compressed size and data that
 // unpack to 8 MiB each, the last to less.  The end of input ends the frame.
-Result<Bytes> unpack_lz4(ByteView in, Output output) {
+Result<HostBytes> unpack_lz4(ByteView in, HostBytes output) {
   in = in.subspan(4);
-  Bytes scratch;
   while (!in.empty()) {
     if (in.size() < 4) return damaged(Codec::kLz4);
     const std::uint32_t block = load<std::uint32_t>(in.data());
     in = in.subspan(4);
     if (block == 0 || block > in.size() || block > LZ4_MAX_INPUT_SIZE) return damaged(Codec::kLz4);
-    // No block unpacks to more than 255 times its size, and none of this format to more than 8 MiB.
     constexpr std::size_t kBlock = std::size_t{8} << 20;
-    scratch.resize(std::max(scratch.size(), std::min(kBlock, std::size_t{block} * 255)));
+    const MutableByteView room = output.room();
     const int got = ::LZ4_decompress_safe(reinterpret_cast<const char*>(in.data()),
-                                          reinterpret_cast<char*>(scratch.data()), static_cast<int>(block),
-                                          static_cast<int>(scratch.size()));
+                                          reinterpret_cast<char*>(room.data()), static_cast<int>(block),
+                                          static_cast<int>(std::min(kBlock, room.size())));
     if (got < 0) return damaged(Codec::kLz4);
-    ByteView piece = ByteView(scratch).first(static_cast<std::size_t>(got));
-    while (!piece.empty()) {
-      const MutableByteView room = output.room();
-      if (room.empty()) return damaged(Codec::kLz4);
-      const std::size_t count = std::min(room.size(), piece.size());
-      std::copy_n(piece.begin(), count, room.begin());
-      output.wrote(count);
-      piece = piece.subspan(count);
-    }
+    output.wrote(static_cast<std::size_t>(got));
     in = in.subspan(block);
   }
   return finish(output, Codec::kLz4);
@@ -173,7 +138,7 @@ std::string_view name_of(Codec codec) {
   return "unknown";
 }
 
-Result<Bytes> unpack(ByteView payload) {
+Result<HostBytes> unpack(ByteView payload) {
   const Codec codec = codec_of(payload);
   if (codec == Codec::kUnknown || codec == Codec::kBzip2 || codec == Codec::kLzo) {
     return fail(
@@ -189,7 +154,7 @@ Result<Bytes> unpack(ByteView payload) {
                 fmt::format("is damaged: its payload claims to unpack to {} bytes", promised));
   }
   const ByteView stream = payload.first(payload.size() - 4);
-  Output output(promised);
+  HostBytes output = RS_TRY(HostBytes::create(promised));
   switch (codec) {
     case Codec::kGzip:
       return unpack_gzip(payload, std::move(output));

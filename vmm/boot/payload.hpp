@@ -10,6 +10,7 @@
 
 #include "arch/bytes.hpp"
 #include "arch/result.hpp"
+#include "vmm/boot/host_bytes.hpp"
 
 namespace ringside::boot {
 
@@ -23,6 +24,6 @@ std::string_view name_of(Codec codec);
 
 // kUnsupported for bzip2, LZO and unknown data; kMalformed for a damaged stream.  Memory grows with what
 // really comes out, never with what the input promises.
-Result<Bytes> unpack(ByteView payload);
+Result<HostBytes> unpack(ByteView payload);
 
 }  // namespace ringside::boot

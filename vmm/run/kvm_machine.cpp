@@ -38,6 +38,7 @@ Result<std::unique_ptr<KvmMachine::Hardware>> KvmMachine::make_hardware() {
   hardware->platform = RS_TRY(dev::Platform::create({
       .set_irq = [vm = &hardware->vm](unsigned gsi, bool level) { RS_CHECK(vm->set_irq(gsi, level).has_value()); },
       .console = config_.console,
+      .console_waits = config_.console_waits,
       .events = {.on_poweroff = [this] { end(api::GuestEnd::kPowerOff); },
                  .on_reset = [this] { end(api::GuestEnd::kReboot); }},
       .clock = {},

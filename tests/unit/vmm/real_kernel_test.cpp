@@ -38,13 +38,13 @@ TEST(RealKernels, UnpackAndMoveTheWayTheyWould) {
   for (const std::string& name : kernels()) {
     SCOPED_TRACE(name);
     const Bytes file = read_file("kernel", name, mem::kGiB).value();
-    const Bytes unpacked = unpack(parse_bzimage(file)->payload).value();
-    const ElfImage elf = parse_elf(unpacked).value();
-    const auto table = parse_relocations(ByteView(unpacked).subspan(elf.file_end));
+    const HostBytes unpacked = std::move(unpack(parse_bzimage(file)->payload)).value();
+    const ElfImage elf = parse_elf(unpacked.view()).value();
+    const auto table = parse_relocations(unpacked.view().subspan(elf.file_end));
     ASSERT_TRUE(table);
     EXPECT_GT(table->count(), 10000u);
     Bytes image(elf.image_bytes);
-    copy_segments(elf, unpacked, image);
+    copy_segments(elf, unpacked.view(), image);
     constexpr std::uint64_t kSlide = 0x1ce00000;
     ASSERT_TRUE(relocate(*table, image, elf.text, kSlide));
     EXPECT_GT(share_inside(*table, image, elf.text, kSlide), 0.99);
