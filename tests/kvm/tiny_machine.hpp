@@ -59,11 +59,13 @@ class TinyMachine final : public api::Machine {
 
   TinyGuest& guest() { return *guest_; }
   CountingPort& port() { return port_; }
-  std::uint64_t qword(std::uint64_t at) const { return guest_->load_at<std::uint64_t>(Gpa{at}).value_or(~0ull); }
+  std::uint64_t qword(std::uint64_t at) const {
+    return guest_->load_at<std::uint64_t>(Gpa{at}).value_or(~0ull);
+  }
 
  private:
-  // Bochs 3.0 keeps the host's interrupts out of a guest that is entered with IF=0: one that spins so is never
-  // left again.
+  // Bochs 3.0 keeps the host's interrupts out of a guest that is entered with IF=0: one that spins so is
+  // never left again.
   static void switch_interrupts_on(kvm::VcpuFd& vcpu) {
     x86::CoreRegs core = vcpu.core();
     core.rflags |= x86::rflags::kIf;
@@ -100,6 +102,11 @@ class Reports final : public api::MachineListener {
     api::StopReport report = std::move(stops_.front());
     stops_.pop_front();
     return report;
+  }
+  std::optional<api::GuestEnd> wait_end() {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::chrono::seconds(20), [this] { return end_.has_value(); });
+    return end_;
   }
   std::size_t waiting() {
     std::lock_guard lock(mutex_);
