@@ -65,7 +65,7 @@ std::string peer_name(const Socket& socket, const std::string& listener) {
 }  // namespace
 
 Listener::Listener(Acceptor acceptor, std::string name, std::string path)
-    : acceptor_(std::move(acceptor)), name_(std::move(name)), path_(std::move(path)) {}
+    : acceptor_(std::move(acceptor)), retry_(acceptor_.get_executor()), name_(std::move(name)), path_(std::move(path)) {}
 
 Listener::~Listener() {
   if (!path_.empty()) ::unlink(path_.c_str());
@@ -132,7 +132,10 @@ asio::awaitable<void> Listener::accept_loop(tracer::PortFactory* factory) {
     auto [error, accepted] = co_await acceptor_.async_accept(kAwait);
     if (error == asio::error::operation_aborted || !acceptor_.is_open()) co_return;
     if (error) {
+      // Out of descriptors, most likely: the connection stays queued, and trying again at once would only spin.
       spdlog::warn("{}: accept: {}", name_, error.message());
+      retry_.expires_after(std::chrono::milliseconds(200));
+      co_await retry_.async_wait(kAwait);
       continue;
     }
     Socket socket(std::move(accepted));

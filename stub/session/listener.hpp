@@ -4,6 +4,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/basic_socket_acceptor.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -38,6 +39,7 @@ class Listener {
   boost::asio::awaitable<void> accept_loop(tracer::PortFactory* factory);
 
   Acceptor acceptor_;
+  boost::asio::steady_timer retry_;
   std::string name_;
   std::string path_;  // of a Unix socket, removed at the end
   std::vector<std::weak_ptr<Session>> sessions_;
