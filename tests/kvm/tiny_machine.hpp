@@ -58,7 +58,9 @@ class TinyMachine final : public api::Machine {
 
   TinyGuest& guest() { return *guest_; }
   CountingPort& port() { return port_; }
-  std::uint64_t qword(std::uint64_t at) const { return guest_->load_at<std::uint64_t>(Gpa{at}).value_or(~0ull); }
+  std::uint64_t qword(std::uint64_t at) const {
+    return guest_->load_at<std::uint64_t>(Gpa{at}).value_or(~0ull);
+  }
 
  private:
   void must_add() { EXPECT_TRUE(bus_.add_ports(0x10, 0x10, port_)); }

@@ -1,10 +1,10 @@
 // VcpuThread: every run() is answered by exactly one on_stop(), wherever the guest is.
 #include "vmm/run/vcpu_thread.hpp"
 
-#include <gtest/gtest.h>
-
 #include <future>
 #include <thread>
+
+#include <gtest/gtest.h>
 
 #include "tests/kvm/tiny_machine.hpp"
 
@@ -34,7 +34,8 @@ class FixedPolicy final : public api::DebugPolicy {
 class VcpuThread : public testing::Test {
  protected:
   static constexpr TinyGuest::Shape kPlain{};
-  static constexpr TinyGuest::Shape kWithChips{.mode = TinyGuest::Mode::kLong, .chips = TinyGuest::Chips::kIrqchip};
+  static constexpr TinyGuest::Shape kWithChips{.mode = TinyGuest::Mode::kLong,
+                                               .chips = TinyGuest::Chips::kIrqchip};
 
   void boot(const Code& code, const TinyGuest::Shape& shape = kPlain) {
     machine_.emplace(system_, code, shape);
@@ -59,7 +60,9 @@ class VcpuThread : public testing::Test {
     vcpu().post([&](api::VcpuAccess& access) { answer.set_value(question(access)); });
     return future.get();
   }
-  std::uint64_t rip() { return ask([](api::VcpuAccess& access) { return access.core().rip; }); }
+  std::uint64_t rip() {
+    return ask([](api::VcpuAccess& access) { return access.core().rip; });
+  }
   static std::uint64_t offset(const StopReport& report) { return report.context.core.rip - kCode; }
 
   kvm::System system_ = must(kvm::System::open());
@@ -258,7 +261,7 @@ TEST_F(VcpuThread, BreakpointStopsAndTheNextRunIsANewOne) {
 }
 
 TEST_F(VcpuThread, PolicyThatHandsInt3BackKeepsTheGuestGoing) {
-  boot({kInt3, 0xfe, 0xc9, 0x75, 0xfb, 0xeb, 0xfe});  // l: int3; dec cl; jnz l
+  boot({kInt3, 0xfe, 0xc9, 0x75, 0xfb, 0xeb, 0xfe});                // l: int3; dec cl; jnz l
   machine_->guest().handle(3, Code{0x48, 0xff, 0x03, 0x48, 0xcf});  // inc qword [rbx]; iretq
   policy_.wish = int3_wish();
   policy_.hand_back = true;
@@ -289,7 +292,9 @@ TEST_F(VcpuThread, RetireParksARunningVcpuWithoutAReport) {
   vcpu().run();
   std::this_thread::sleep_for(2ms);
   vcpu().retire();
-  const auto value = [this] { return ask([](api::VcpuAccess& access) { return access.core().gpr[x86::kRax]; }); };
+  const auto value = [this] {
+    return ask([](api::VcpuAccess& access) { return access.core().gpr[x86::kRax]; });
+  };
   // The order to leave is on its way; then it stands still for good.
   std::uint64_t last = value();
   std::this_thread::sleep_for(20ms);
