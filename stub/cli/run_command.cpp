@@ -1,18 +1,19 @@
 #include "stub/cli/run_command.hpp"
 
-#include <fmt/format.h>
-#include <signal.h>
-
 #include <algorithm>
 #include <atomic>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/signal_set.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <cstdio>
 #include <memory>
 #include <vector>
+
+#include <signal.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
 
 #include "stub/cli/terminal.hpp"
 #include "stub/hub/hub.hpp"
@@ -27,24 +28,36 @@ constexpr int kCannotStart = 2;
 
 int exit_status(api::GuestEnd end) {
   switch (end) {
-    case api::GuestEnd::kPowerOff: return 0;
-    case api::GuestEnd::kReboot: return 10;
-    case api::GuestEnd::kHalt: return 11;
-    case api::GuestEnd::kTripleFault: return 12;
-    case api::GuestEnd::kFailure: return 13;
-    case api::GuestEnd::kQuit: return 14;
+    case api::GuestEnd::kPowerOff:
+      return 0;
+    case api::GuestEnd::kReboot:
+      return 10;
+    case api::GuestEnd::kHalt:
+      return 11;
+    case api::GuestEnd::kTripleFault:
+      return 12;
+    case api::GuestEnd::kFailure:
+      return 13;
+    case api::GuestEnd::kQuit:
+      return 14;
   }
   return 13;
 }
 
 const char* end_text(api::GuestEnd end) {
   switch (end) {
-    case api::GuestEnd::kPowerOff: return "the guest powered off";
-    case api::GuestEnd::kReboot: return "the guest rebooted";
-    case api::GuestEnd::kHalt: return "the guest halted";
-    case api::GuestEnd::kTripleFault: return "triple fault";
-    case api::GuestEnd::kFailure: return "KVM cannot go on";
-    case api::GuestEnd::kQuit: return "ended";
+    case api::GuestEnd::kPowerOff:
+      return "the guest powered off";
+    case api::GuestEnd::kReboot:
+      return "the guest rebooted";
+    case api::GuestEnd::kHalt:
+      return "the guest halted";
+    case api::GuestEnd::kTripleFault:
+      return "triple fault";
+    case api::GuestEnd::kFailure:
+      return "KVM cannot go on";
+    case api::GuestEnd::kQuit:
+      return "ended";
   }
   return "";
 }
@@ -84,7 +97,8 @@ Result<int> Run::execute() {
                                              .console_waits = [this] { flush_console_soon(); }}));
   hub_ = std::make_unique<hub::Hub>(
       io_.get_executor(), *machine_,
-      hub::Hub::Callbacks{.on_end = [this](api::GuestEnd end, const std::string& detail) { finish(end, detail); }});
+      hub::Hub::Callbacks{
+          .on_end = [this](api::GuestEnd end, const std::string& detail) { finish(end, detail); }});
   terminal_ = std::make_unique<Terminal>(
       io_.get_executor(),
       Terminal::Callbacks{.type = [this](std::string_view text) { return machine_->type(text); },

@@ -1,8 +1,8 @@
 // One gdb or LLDB: requests in, replies out, all state that the connection has.  No socket here.
 //
 // Every packet gets exactly one reply, except k and R (none) and resumes (the stop reply, when it comes).
-// Requests are worked off in order: one that waits for a vCPU keeps the later ones waiting; 0x03 does not wait.
-// Thread: hub.
+// Requests are worked off in order: one that waits for a vCPU keeps the later ones waiting; 0x03 does not
+// wait. Thread: hub.
 #pragma once
 
 #include <deque>
@@ -121,8 +121,8 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   std::unique_ptr<tracer::Port> port_;
   rsp::Features agreed_;
   std::deque<std::string> waiting_;
-  bool busy_ = false;      // a request has been taken up and not been answered
-  bool running_ = false;   // a resume is out: the next reply is its stop
+  bool busy_ = false;     // a request has been taken up and not been answered
+  bool running_ = false;  // a resume is out: the next reply is its stop
   bool interrupted_ = false;
   bool first_ = true;
   bool lldb_ = false;

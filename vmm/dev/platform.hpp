@@ -18,7 +18,7 @@ namespace ringside::dev {
 struct PlatformConfig {
   std::function<void(unsigned gsi, bool level)> set_irq;  // from any thread that touches a device
   std::function<void(std::string_view)> console;          // what the guest prints on COM1, in pieces
-  std::function<void()> console_waits;                    // a line has begun: flush() it soon; any vCPU thread
+  std::function<void()> console_waits;  // a line has begun: flush() it soon; any vCPU thread
   PlatformEvents events;
   std::function<std::chrono::nanoseconds()> clock;  // monotonic, for the PM timer; empty: the host's
 };
