@@ -228,16 +228,17 @@ TEST_F(HubOnKvm, TwoTracersAtTheSameBreakpointBothStopAndBothMustGoOn) {
 }
 
 TEST_F(HubOnKvm, TheGuestsOwnInt3GoesToTheGuestWhileOursAreThere) {
-  boot({0x48, 0xff, 0x03, kInt3, kNop, kNop, kNop, kNop, kNop, kNop, 0xeb, 0xf4});
+  boot({0x48, 0xff, 0x03, kInt3, kNop, kNop, kNop, kNop, kNop, kNop, kNop, 0xeb,
+        0xf3});                                                           // a nop first: Bochs, RF
   machine_->guest().handle(3, Code{0x48, 0xff, 0x43, 0x08, 0x48, 0xcf});  // inc qword [rbx+8]; iretq
   auto tracer = attach();
   stop_all(*tracer);
-  for (std::uint64_t i = 4; i < 10; ++i) ASSERT_TRUE(insert(*tracer, software(i)));
+  for (std::uint64_t i = 5; i < 11; ++i) ASSERT_TRUE(insert(*tracer, software(i)));
   for (std::uint64_t hit = 0; hit < 60; ++hit) {
     resume(*tracer);
     const StopEvent event = wait_stop(*tracer);
     ASSERT_EQ(event.reason, StopReason::kSoftwareBreak);
-    ASSERT_EQ(offset(event), 4 + hit % 6);
+    ASSERT_EQ(offset(event), 5 + hit % 6);
     ASSERT_EQ(machine_->qword(kData + 8), hit / 6 + 1);
   }
 }

@@ -37,7 +37,6 @@ class TinyMachine final : public api::Machine {
   TinyMachine(const kvm::System& system, const Code& code, const TinyGuest::Shape& shape)
       : guest_(must(TinyGuest::create(system, shape))), vcpus_(shape.vcpus) {
     guest_->load(code);
-    for (std::size_t i = 0; i < vcpus_; ++i) switch_interrupts_on(guest_->vcpu(i));
     must_add();
     info_.engine = "KVM, tiny";
     info_.ram_bytes = TinyGuest::kBytes;
@@ -64,13 +63,6 @@ class TinyMachine final : public api::Machine {
   }
 
  private:
-  // Bochs 3.0 keeps the host's interrupts out of a guest that is entered with IF=0: one that spins so is
-  // never left again.
-  static void switch_interrupts_on(kvm::VcpuFd& vcpu) {
-    x86::CoreRegs core = vcpu.core();
-    core.rflags |= x86::rflags::kIf;
-    vcpu.set_core(core);
-  }
   void must_add() { EXPECT_TRUE(bus_.add_ports(0x10, 0x10, port_)); }
 
   std::unique_ptr<TinyGuest> guest_;
