@@ -14,6 +14,14 @@ from harness import kernels
 from harness.place import the_place
 
 QUIET = "console=ttyS0 quiet panic=-1"
+# An init that shows that it lives, and opens a file each time.
+TICKING = """i=0
+while :; do
+  i=$((i+1))
+  echo tick $i
+  cat /etc/greeting >/dev/null
+  usleep 100000
+done"""
 _living: "weakref.WeakSet[Guest]" = weakref.WeakSet()
 
 
