@@ -14,7 +14,9 @@ struct Address {
   std::uint64_t value = 0;
 
   constexpr auto operator<=>(const Address&) const = default;
-  constexpr Address operator+(std::uint64_t offset) const { return {value + offset}; }  // wraps, as the CPU does
+  constexpr Address operator+(std::uint64_t offset) const {
+    return {value + offset};
+  }  // wraps, as the CPU does
   constexpr Address operator-(std::uint64_t offset) const { return {value - offset}; }
   constexpr std::uint64_t operator-(Address other) const { return value - other.value; }
 };

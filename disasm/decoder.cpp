@@ -18,9 +18,12 @@ namespace {
 
 cs_mode mode_of(x86::CodeSize size) {
   switch (size) {
-    case x86::CodeSize::k16: return CS_MODE_16;
-    case x86::CodeSize::k32: return CS_MODE_32;
-    case x86::CodeSize::k64: return CS_MODE_64;
+    case x86::CodeSize::k16:
+      return CS_MODE_16;
+    case x86::CodeSize::k32:
+      return CS_MODE_32;
+    case x86::CodeSize::k64:
+      return CS_MODE_64;
   }
   return CS_MODE_64;
 }
@@ -45,7 +48,8 @@ std::vector<Line> Decoder::lines(ByteView code, Gva at, std::size_t count) const
   const std::uint8_t* next = code.data();
   std::size_t left = code.size();
   std::uint64_t address = at.value;
-  std::unique_ptr<cs_insn, void (*)(cs_insn*)> insn(cs_malloc(handle_->engine), [](cs_insn* one) { cs_free(one, 1); });
+  std::unique_ptr<cs_insn, void (*)(cs_insn*)> insn(cs_malloc(handle_->engine),
+                                                    [](cs_insn* one) { cs_free(one, 1); });
   while (lines.size() < count && left > 0) {
     Line line{.at = Gva{address}, .length = 1, .text = "(bad)"};
     if (cs_disasm_iter(handle_->engine, &next, &left, &address, insn.get())) {

@@ -11,7 +11,23 @@ namespace ringside::x86 {
 
 // General registers in the order of their encoding in an instruction (SDM 2A table 2-2).
 enum Gpr : std::uint8_t {
-  kRax, kRcx, kRdx, kRbx, kRsp, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR11, kR12, kR13, kR14, kR15, kGprCount
+  kRax,
+  kRcx,
+  kRdx,
+  kRbx,
+  kRsp,
+  kRbp,
+  kRsi,
+  kRdi,
+  kR8,
+  kR9,
+  kR10,
+  kR11,
+  kR12,
+  kR13,
+  kR14,
+  kR15,
+  kGprCount
 };
 
 struct CoreRegs {
@@ -36,7 +52,7 @@ enum class CodeSize : std::uint8_t { k16 = 16, k32 = 32, k64 = 64 };
 struct CodeSegment {
   std::uint64_t base = 0;
   std::uint16_t selector = 0;
-  bool long_mode = false;  // L, meaningful while EFER.LMA
+  bool long_mode = false;    // L, meaningful while EFER.LMA
   bool default_big = false;  // D
   std::uint8_t cpl = 0;
   bool operator==(const CodeSegment&) const = default;

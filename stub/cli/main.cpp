@@ -1,11 +1,11 @@
 // The composition root's door: options, log sinks, the last catch.
+#include <cstdio>
+#include <exception>
+
 #include <fmt/format.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
-
-#include <cstdio>
-#include <exception>
 
 #include "stub/cli/doctor_command.hpp"
 #include "stub/cli/options.hpp"

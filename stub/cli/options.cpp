@@ -1,10 +1,9 @@
 #include "stub/cli/options.hpp"
 
-#include <CLI/CLI.hpp>
-
-#include <fmt/format.h>
-
 #include <charconv>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
 #include "vmm/mem/layout.hpp"
 
@@ -33,7 +32,8 @@ Result<boot::KaslrPolicy> parse_kaslr(const std::string& text) {
   std::uint64_t slide = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), slide, 16);
   if (digits.empty() || error != std::errc{} || end != digits.data() + digits.size()) {
-    return fail(Errc::kMalformed, fmt::format("--kaslr={}: use on, off, or an offset such as 0x1c000000", text));
+    return fail(Errc::kMalformed,
+                fmt::format("--kaslr={}: use on, off, or an offset such as 0x1c000000", text));
   }
   return boot::KaslrPolicy{.kind = Kind::kFixed, .slide = slide, .seed = {}};
 }
@@ -60,10 +60,12 @@ void add_run(CLI::App& app, RunOptions& options, RunTexts& texts) {
   app.add_option("--append", options.boot.cmdline, "kernel command line");
   app.add_option("-m,--memory", texts.memory, "guest memory, such as 512M or 4G")->capture_default_str();
   app.add_option("-c,--cpus", texts.cpus, "virtual CPUs, 1 to 16")->capture_default_str();
-  app.add_option("--boot", texts.boot, "auto: unpack and place the kernel here; bzimage: its own decompressor")
+  app.add_option("--boot", texts.boot,
+                 "auto: unpack and place the kernel here; bzimage: its own decompressor")
       ->capture_default_str();
   app.add_option("--kaslr", texts.kaslr, "on, off, or the offset in hex")->capture_default_str();
-  app.add_option("--gdb", options.gdb, "listen for gdb on :PORT (loopback), HOST:PORT or unix:PATH; may be repeated");
+  app.add_option("--gdb", options.gdb,
+                 "listen for gdb on :PORT (loopback), HOST:PORT or unix:PATH; may be repeated");
   app.add_flag("--wait", options.wait, "do not run before the first gdb says so");
   app.add_option("--log-level", options.log_level, "trace, debug, info, warn, error or off, on stderr")
       ->capture_default_str();

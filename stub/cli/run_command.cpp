@@ -1,15 +1,19 @@
 #include "stub/cli/run_command.hpp"
 
-#include <fmt/format.h>
-#include <signal.h>
-
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/signal_set.hpp>
-#include <boost/asio/steady_timer.hpp>
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <memory>
 #include <vector>
+
+#include <signal.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
 
 #include "stub/cli/terminal.hpp"
 #include "stub/hub/hub.hpp"
@@ -24,24 +28,36 @@ constexpr int kCannotStart = 2;
 
 int exit_status(api::GuestEnd end) {
   switch (end) {
-    case api::GuestEnd::kPowerOff: return 0;
-    case api::GuestEnd::kReboot: return 10;
-    case api::GuestEnd::kHalt: return 11;
-    case api::GuestEnd::kTripleFault: return 12;
-    case api::GuestEnd::kFailure: return 13;
-    case api::GuestEnd::kQuit: return 14;
+    case api::GuestEnd::kPowerOff:
+      return 0;
+    case api::GuestEnd::kReboot:
+      return 10;
+    case api::GuestEnd::kHalt:
+      return 11;
+    case api::GuestEnd::kTripleFault:
+      return 12;
+    case api::GuestEnd::kFailure:
+      return 13;
+    case api::GuestEnd::kQuit:
+      return 14;
   }
   return 13;
 }
 
 const char* end_text(api::GuestEnd end) {
   switch (end) {
-    case api::GuestEnd::kPowerOff: return "the guest powered off";
-    case api::GuestEnd::kReboot: return "the guest rebooted";
-    case api::GuestEnd::kHalt: return "the guest halted";
-    case api::GuestEnd::kTripleFault: return "triple fault";
-    case api::GuestEnd::kFailure: return "KVM cannot go on";
-    case api::GuestEnd::kQuit: return "ended";
+    case api::GuestEnd::kPowerOff:
+      return "the guest powered off";
+    case api::GuestEnd::kReboot:
+      return "the guest rebooted";
+    case api::GuestEnd::kHalt:
+      return "the guest halted";
+    case api::GuestEnd::kTripleFault:
+      return "triple fault";
+    case api::GuestEnd::kFailure:
+      return "KVM cannot go on";
+    case api::GuestEnd::kQuit:
+      return "ended";
   }
   return "";
 }
@@ -69,6 +85,7 @@ class Run {
   asio::signal_set signals_{io_};
   asio::steady_timer second_{io_};
   asio::steady_timer flush_{io_};
+  std::atomic<bool> flush_armed_{false};
   int status_ = 0;
 };
 
@@ -76,10 +93,12 @@ Result<int> Run::execute() {
   RS_TRY(listen());
   machine_ = RS_TRY(run::KvmMachine::create({.boot = options_.boot,
                                              .ram_bytes = options_.ram_bytes,
-                                             .console = [](std::string_view text) { Terminal::write(text); }}));
+                                             .console = [](std::string_view text) { Terminal::write(text); },
+                                             .console_waits = [this] { flush_console_soon(); }}));
   hub_ = std::make_unique<hub::Hub>(
       io_.get_executor(), *machine_,
-      hub::Hub::Callbacks{.on_end = [this](api::GuestEnd end, const std::string& detail) { finish(end, detail); }});
+      hub::Hub::Callbacks{
+          .on_end = [this](api::GuestEnd end, const std::string& detail) { finish(end, detail); }});
   terminal_ = std::make_unique<Terminal>(
       io_.get_executor(),
       Terminal::Callbacks{.type = [this](std::string_view text) { return machine_->type(text); },
@@ -89,7 +108,6 @@ Result<int> Run::execute() {
   for (auto& listener : listeners_) listener->start(*hub_);
   terminal_->start();
   every_second();
-  flush_console_soon();
   io_.run();
   // vCPU threads end before what they report to.
   terminal_->stop();
@@ -126,13 +144,15 @@ void Run::every_second() {
   });
 }
 
-// Output without a newline (a prompt) is seen after this long.
+// Output without a newline (a prompt) is seen a moment later.  Thread: vCPU; one timer at a time.
 void Run::flush_console_soon() {
-  flush_.expires_after(std::chrono::milliseconds(30));
-  flush_.async_wait([this](boost::system::error_code error) {
-    if (error) return;
-    machine_->flush_console();
-    flush_console_soon();
+  if (flush_armed_.exchange(true)) return;
+  asio::post(io_, [this] {
+    flush_.expires_after(std::chrono::milliseconds(20));
+    flush_.async_wait([this](boost::system::error_code error) {
+      flush_armed_ = false;
+      if (!error) machine_->flush_console();
+    });
   });
 }
 

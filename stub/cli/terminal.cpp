@@ -1,16 +1,17 @@
 #include "stub/cli/terminal.hpp"
 
+#include <atomic>
+#include <cerrno>
+
 #include <fcntl.h>
 #include <poll.h>
 #include <termios.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <cerrno>
 
 namespace ringside::cli {
 namespace {

@@ -3,13 +3,14 @@
 #pragma once
 
 #include <array>
+#include <functional>
+#include <string>
+#include <string_view>
+
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <functional>
-#include <string>
-#include <string_view>
 
 #include "arch/result.hpp"
 
@@ -22,7 +23,7 @@ void restore_terminal() noexcept;
 class EscapeFilter {
  public:
   struct Typed {
-    std::string text;     // for the guest
+    std::string text;  // for the guest
     bool leave = false;
   };
   Typed take(std::string_view input);

@@ -1,9 +1,9 @@
 #include "stub/hub/hub.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
 #include <boost/asio/post.hpp>
+#include <fmt/format.h>
 
 #include "stub/hub/tracer_port.hpp"
 
@@ -36,7 +36,8 @@ Result<void> Hub::start(bool held) {
 Result<std::unique_ptr<tracer::Port>> Hub::attach(std::string label, tracer::Events& events) {
   constexpr std::size_t kMostTracers = 64;
   if (tracers_.size() >= kMostTracers) {
-    return fail(Errc::kExhausted, fmt::format("{} tracers are attached already, which is the limit", kMostTracers));
+    return fail(Errc::kExhausted,
+                fmt::format("{} tracers are attached already, which is the limit", kMostTracers));
   }
   const TracerId id{++last_tracer_};
   Tracer& tracer = tracers_[id];

@@ -2,13 +2,12 @@
 //
 // Everything here runs on one executor (the hub thread), so there is no lock; vCPU threads post to it.
 //
-//   a stop report     -> which tracers asked for it; each takes its holds; delivered when all it holds is parked
-//   a resume          -> the tracer's holds go; a vCPU whose hold set is empty runs (settle())
-//   insert or remove  -> an exclusive operation: all vCPUs parked, patch, publish, go on
-//   a step over an int3 -> an exclusive operation in which one vCPU runs for one instruction
+//   a stop report     -> which tracers asked for it; each takes its holds; delivered when all it holds is
+//   parked a resume          -> the tracer's holds go; a vCPU whose hold set is empty runs (settle()) insert
+//   or remove  -> an exclusive operation: all vCPUs parked, patch, publish, go on a step over an int3 -> an
+//   exclusive operation in which one vCPU runs for one instruction
 #pragma once
 
-#include <boost/asio/any_io_executor.hpp>
 #include <deque>
 #include <functional>
 #include <map>
@@ -16,6 +15,8 @@
 #include <optional>
 #include <string>
 #include <vector>
+
+#include <boost/asio/any_io_executor.hpp>
 
 #include "stub/hub/holds.hpp"
 #include "stub/hub/memory_view.hpp"
@@ -51,13 +52,13 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
 
   struct Vcpu {
     bool parked = true;
-    bool pausing = false;        // pause() has been asked for
-    bool dead = false;           // triple fault or failure: it cannot go on
+    bool pausing = false;  // pause() has been asked for
+    bool dead = false;     // triple fault or failure: it cannot go on
     api::StopCause cause = api::StopCause::kPaused;
     std::string detail;
-    x86::CpuContext context;     // while parked
+    x86::CpuContext context;  // while parked
     bool context_known = false;
-    std::optional<Gva> hit;      // a breakpoint here has been reported: pass it at the next run
+    std::optional<Gva> hit;  // a breakpoint here has been reported: pass it at the next run
     std::map<TracerId, std::optional<GvaRange>> steps;  // who ordered a step, and over which range
     std::unique_ptr<x86::RegisterFile> registers;       // while parked: what has been read so far
 
@@ -71,7 +72,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
     tracer::Port* port = nullptr;  // owned by the connection; null while it is being made
     View view = View::kRunning;
     std::deque<tracer::StopEvent> pending;
-    std::set<VcpuId> resumed;    // since its last stop
+    std::set<VcpuId> resumed;                   // since its last stop
     tracer::Done<tracer::StopEvent> stop_done;  // stop_all() waits for its answer
     bool hold_interrupts = true;
     bool told_to_wait = false;
@@ -155,7 +156,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   std::optional<VcpuId> stepping_over_;  // the one vCPU that runs, for one instruction, its int3 lifted
   Gpa lifted_;
   bool settling_ = false;
-  bool waiting_for_first_ = false;       // --wait: kMonitor holds everything until a tracer does
+  bool waiting_for_first_ = false;  // --wait: kMonitor holds everything until a tracer does
   std::optional<api::GuestEnd> ended_;
 };
 

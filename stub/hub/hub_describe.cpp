@@ -59,9 +59,9 @@ std::string Hub::describe_machine() const {
         "  r8  {:016x} r9  {:016x} r10 {:016x} r11 {:016x}\n"
         "  r12 {:016x} r13 {:016x} r14 {:016x} r15 {:016x}\n"
         "  cr0 {:08x} cr3 {:016x} cr4 {:08x} efer {:x}\n",
-        i, c.rip, c.rflags, vcpu.context.cs.selector, vcpu.context.cs.cpl, g[x86::kRax], g[x86::kRbx], g[x86::kRcx],
-        g[x86::kRdx], g[x86::kRsi], g[x86::kRdi], g[x86::kRbp], g[x86::kRsp], g[8], g[9], g[10], g[11], g[12], g[13],
-        g[14], g[15], p.cr0, p.cr3, p.cr4, p.efer);
+        i, c.rip, c.rflags, vcpu.context.cs.selector, vcpu.context.cs.cpl, g[x86::kRax], g[x86::kRbx],
+        g[x86::kRcx], g[x86::kRdx], g[x86::kRsi], g[x86::kRdi], g[x86::kRbp], g[x86::kRsp], g[8], g[9], g[10],
+        g[11], g[12], g[13], g[14], g[15], p.cr0, p.cr3, p.cr4, p.efer);
   }
   return text;
 }

@@ -1,7 +1,7 @@
 // Memory and registers for tracers.
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "disasm/decoder.hpp"
 #include "stub/hub/hub.hpp"
@@ -32,43 +32,45 @@ void Hub::read_registers(VcpuId id, x86::RegGroups groups, tracer::Done<const x8
   // What is there already is kept: each group is read once a stop.
   auto file = vcpu.parked && vcpu.registers ? std::make_unique<x86::RegisterFile>(*vcpu.registers)
                                             : std::make_unique<x86::RegisterFile>();
-  machine_.vcpu(id).post([this, id, groups, file = std::move(file),
-                          done = std::move(done)](api::VcpuAccess& access) mutable {
-    Result<void> read = access.read(groups.without(file->available_groups()), *file);
-    post([this, id, read = std::move(read), file = std::move(file), done = std::move(done)]() mutable {
-      if (!read) {
-        done(unexpected(std::move(read).error()));
-        return;
-      }
-      const x86::RegisterFile* answer = file.get();
-      if (at(id).parked) at(id).registers = std::move(file);
-      done(answer);
-    });
-  });
+  machine_.vcpu(id).post(
+      [this, id, groups, file = std::move(file), done = std::move(done)](api::VcpuAccess& access) mutable {
+        Result<void> read = access.read(groups.without(file->available_groups()), *file);
+        post([this, id, read = std::move(read), file = std::move(file), done = std::move(done)]() mutable {
+          if (!read) {
+            done(unexpected(std::move(read).error()));
+            return;
+          }
+          const x86::RegisterFile* answer = file.get();
+          if (at(id).parked) at(id).registers = std::move(file);
+          done(answer);
+        });
+      });
 }
 
-void Hub::write_registers(VcpuId id, std::vector<std::pair<x86::Reg, Bytes>> values, tracer::Done<void> done) {
+void Hub::write_registers(VcpuId id, std::vector<std::pair<x86::Reg, Bytes>> values,
+                          tracer::Done<void> done) {
   if (!at(id).parked) {
     done(fail(Errc::kBusy, fmt::format("CPU {} is running; stop it to change its registers", id.number)));
     return;
   }
-  machine_.vcpu(id).post([this, id, values = std::move(values),
-                          done = std::move(done)](api::VcpuAccess& access) mutable {
-    Result<void> written;
-    for (const auto& [reg, value] : values) {
-      written = access.write(reg, value);
-      if (!written) break;
-    }
-    post([this, id, written = std::move(written), context = access.context(), done = std::move(done)]() mutable {
-      Vcpu& vcpu = at(id);
-      if (vcpu.parked) {
-        if (vcpu.hit != context.linear_rip()) vcpu.hit.reset();
-        vcpu.context = context;
-        vcpu.registers.reset();
-      }
-      done(std::move(written));
-    });
-  });
+  machine_.vcpu(id).post(
+      [this, id, values = std::move(values), done = std::move(done)](api::VcpuAccess& access) mutable {
+        Result<void> written;
+        for (const auto& [reg, value] : values) {
+          written = access.write(reg, value);
+          if (!written) break;
+        }
+        post([this, id, written = std::move(written), context = access.context(),
+              done = std::move(done)]() mutable {
+          Vcpu& vcpu = at(id);
+          if (vcpu.parked) {
+            if (vcpu.hit != context.linear_rip()) vcpu.hit.reset();
+            vcpu.context = context;
+            vcpu.registers.reset();
+          }
+          done(std::move(written));
+        });
+      });
 }
 
 // From where a kernel that places itself was found to run: its banner is at the same offset in every slide,
@@ -83,14 +85,16 @@ std::optional<tracer::KernelSlide> Hub::find_slide(const x86::CpuContext& contex
   for (std::uint64_t slide = 0; slide < kRange; slide += kStep) {
     const Gva at = kernel->link_banner + slide;
     const Bytes there = memory_.read_virtual(context.paging, at, kernel->banner.size());
-    if (std::ranges::equal(there, kernel->banner, {}, {}, [](char c) { return static_cast<std::uint8_t>(c); })) {
+    if (std::ranges::equal(there, kernel->banner, {}, {},
+                           [](char c) { return static_cast<std::uint8_t>(c); })) {
       return tracer::KernelSlide{kernel->link_text, slide};
     }
   }
   return std::nullopt;
 }
 
-void TracerPort::read_memory(VcpuId vcpu, AddressSpace space, Gva at, std::size_t size, tracer::Done<Bytes> done) {
+void TracerPort::read_memory(VcpuId vcpu, AddressSpace space, Gva at, std::size_t size,
+                             tracer::Done<Bytes> done) {
   const auto answer = [at](tracer::Done<Bytes>& to, Bytes data, bool wanted) {
     if (data.empty() && wanted) {
       to(fail(Errc::kNotMapped, fmt::format("no memory at {:#x}", at.value)));
@@ -103,10 +107,10 @@ void TracerPort::read_memory(VcpuId vcpu, AddressSpace space, Gva at, std::size_
     return;
   }
   // The connection may end before a running vCPU answers: the hub is captured, not this port.
-  hub_.with_context(vcpu, [&hub = hub_, at, size, answer,
-                           done = std::move(done)](const x86::CpuContext& context) mutable {
-    answer(done, hub.memory_.read_virtual(context.paging, at, size), size > 0);
-  });
+  hub_.with_context(
+      vcpu, [&hub = hub_, at, size, answer, done = std::move(done)](const x86::CpuContext& context) mutable {
+        answer(done, hub.memory_.read_virtual(context.paging, at, size), size > 0);
+      });
 }
 
 void TracerPort::write_memory(VcpuId vcpu, AddressSpace space, Gva at, Bytes data, tracer::Done<void> done) {
@@ -128,7 +132,8 @@ void TracerPort::search_memory(VcpuId vcpu, AddressSpace space, Gva at, std::uin
     done(std::optional<Gva>{});
     return;
   }
-  const std::size_t piece = static_cast<std::size_t>(std::min<std::uint64_t>(size, kPiece + pattern.size() - 1));
+  const std::size_t piece =
+      static_cast<std::size_t>(std::min<std::uint64_t>(size, kPiece + pattern.size() - 1));
   read_memory(vcpu, space, at, piece,
               [&hub = hub_, id = id_, vcpu, space, at, size, piece, pattern = std::move(pattern),
                done = std::move(done)](Result<Bytes> data) mutable {
@@ -147,10 +152,11 @@ void TracerPort::search_memory(VcpuId vcpu, AddressSpace space, Gva at, std::uin
                 }
                 const std::uint64_t passed = piece - (pattern.size() - 1);
                 hub.post([&hub, id, vcpu, space, next = at + passed, rest = size - passed,
-                           pattern = std::move(pattern), done = std::move(done)]() mutable {
+                          pattern = std::move(pattern), done = std::move(done)]() mutable {
                   const auto tracer = hub.tracers_.find(id);
                   if (tracer == hub.tracers_.end()) return;  // detached meanwhile: nobody waits
-                  tracer->second.port->search_memory(vcpu, space, next, rest, std::move(pattern), std::move(done));
+                  tracer->second.port->search_memory(vcpu, space, next, rest, std::move(pattern),
+                                                     std::move(done));
                 });
               });
 }

@@ -1,7 +1,7 @@
 // From holds to running vCPUs, and the operations that need every vCPU parked.
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "stub/hub/hub.hpp"
 

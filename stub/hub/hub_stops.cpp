@@ -1,8 +1,7 @@
 // Stop reports in, events out.
-#include <fmt/format.h>
-
 #include <algorithm>
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "arch/x86/debug_regs.hpp"
@@ -38,7 +37,8 @@ void Hub::handle_stop(api::StopReport report) {
 void Hub::classify(VcpuId id, const api::StopReport& report) {
   Vcpu& vcpu = at(id);
   switch (report.cause) {
-    case api::StopCause::kPaused: return;
+    case api::StopCause::kPaused:
+      return;
     case api::StopCause::kTripleFault:
     case api::StopCause::kFailure:
       vcpu.dead = true;
@@ -46,7 +46,8 @@ void Hub::classify(VcpuId id, const api::StopReport& report) {
       vcpu.detail = report.detail;
       vcpu_died(id);
       return;
-    case api::StopCause::kDebug: break;
+    case api::StopCause::kDebug:
+      break;
   }
   if (report.debug.int3) {
     breakpoint_hit(id);
@@ -75,7 +76,8 @@ void Hub::breakpoint_hit(VcpuId id) {
   for (const PointKind kind : {PointKind::kSoftware, PointKind::kHardware}) {
     const auto found = points_.points().find({.kind = kind, .at = pc, .length = 1});
     if (found == points_.points().end()) continue;
-    const auto reason = kind == PointKind::kSoftware ? StopReason::kSoftwareBreak : StopReason::kHardwareBreak;
+    const auto reason =
+        kind == PointKind::kSoftware ? StopReason::kSoftwareBreak : StopReason::kHardwareBreak;
     for (const TracerId who : found->second) {
       vcpu.steps.erase(who);
       concern(who, {.vcpu = id, .reason = reason, .at = pc, .context = vcpu.context, .detail = {}});
@@ -204,7 +206,8 @@ void Hub::handle_end(api::GuestEnd end, const std::string& detail) {
 // Nobody looks at the guest and one of its CPUs cannot go on: say what is known, and end.
 void Hub::end_untraced(VcpuId id) {
   const Vcpu& vcpu = at(id);
-  const auto end = vcpu.cause == api::StopCause::kTripleFault ? api::GuestEnd::kTripleFault : api::GuestEnd::kFailure;
+  const auto end =
+      vcpu.cause == api::StopCause::kTripleFault ? api::GuestEnd::kTripleFault : api::GuestEnd::kFailure;
   handle_end(end, fmt::format("CPU {}: {}\n{}", id.number, vcpu.detail, describe_machine()));
 }
 

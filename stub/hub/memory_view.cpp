@@ -1,8 +1,8 @@
 #include "stub/hub/memory_view.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "arch/x86/paging.hpp"
 

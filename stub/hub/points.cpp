@@ -1,9 +1,9 @@
 #include "stub/hub/points.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-
-#include <algorithm>
 
 namespace ringside::hub {
 namespace {
@@ -19,7 +19,8 @@ std::string owners_text(const PointTable::Owners& owners) {
 Unexpected<Error> no_slot_left(const PointTable& table) {
   std::string text = "all 4 debug registers are in use:";
   for (const auto& [spec, owners] : table.points()) {
-    if (spec.kind != PointKind::kSoftware) text += fmt::format(" {} (tracer {}),", to_text(spec), owners_text(owners));
+    if (spec.kind != PointKind::kSoftware)
+      text += fmt::format(" {} (tracer {}),", to_text(spec), owners_text(owners));
   }
   text.back() = ';';
   text += " delete one of them first";
@@ -121,7 +122,8 @@ Result<Mechanisms> plan_mechanisms(const PointTable& table, const Mechanisms& cu
   for (const auto& [order, at] : ranked) {
     if (put(next.slots, current.slots, execute_slot(at))) continue;
     if (order == 0) {
-      return fail(Errc::kNotMapped, fmt::format("{:#x} is not mapped yet and no debug register is left for it", at.value));
+      return fail(Errc::kNotMapped,
+                  fmt::format("{:#x} is not mapped yet and no debug register is left for it", at.value));
     }
     next.int3.insert(at);
   }
@@ -130,11 +132,16 @@ Result<Mechanisms> plan_mechanisms(const PointTable& table, const Mechanisms& cu
 
 std::string to_text(const PointSpec& spec) {
   switch (spec.kind) {
-    case PointKind::kSoftware: return fmt::format("break {:#x}", spec.at.value);
-    case PointKind::kHardware: return fmt::format("hbreak {:#x}", spec.at.value);
-    case PointKind::kWrite: return fmt::format("watch {:#x}+{}", spec.at.value, spec.length);
-    case PointKind::kRead: return fmt::format("rwatch {:#x}+{}", spec.at.value, spec.length);
-    case PointKind::kAccess: return fmt::format("awatch {:#x}+{}", spec.at.value, spec.length);
+    case PointKind::kSoftware:
+      return fmt::format("break {:#x}", spec.at.value);
+    case PointKind::kHardware:
+      return fmt::format("hbreak {:#x}", spec.at.value);
+    case PointKind::kWrite:
+      return fmt::format("watch {:#x}+{}", spec.at.value, spec.length);
+    case PointKind::kRead:
+      return fmt::format("rwatch {:#x}+{}", spec.at.value, spec.length);
+    case PointKind::kAccess:
+      return fmt::format("awatch {:#x}+{}", spec.at.value, spec.length);
   }
   return {};
 }

@@ -118,15 +118,30 @@ std::string Client::stop_text(const StopEvent& event) const {
   stop.vcpu = event.vcpu;
   using Kind = rsp::StoppedByWatch::Kind;
   switch (event.reason) {
-    case StopReason::kNone: stop.signal = interrupted_ ? rsp::kSignalInt : rsp::kSignalTrap; break;
-    case StopReason::kStep: break;
-    case StopReason::kSoftwareBreak: stop.cause = rsp::StoppedBySwBreak{}; break;
-    case StopReason::kHardwareBreak: stop.cause = rsp::StoppedByHwBreak{}; break;
-    case StopReason::kWriteWatch: stop.cause = rsp::StoppedByWatch{Kind::kWrite, event.at}; break;
-    case StopReason::kReadWatch: stop.cause = rsp::StoppedByWatch{Kind::kRead, event.at}; break;
-    case StopReason::kAccessWatch: stop.cause = rsp::StoppedByWatch{Kind::kAccess, event.at}; break;
+    case StopReason::kNone:
+      stop.signal = interrupted_ ? rsp::kSignalInt : rsp::kSignalTrap;
+      break;
+    case StopReason::kStep:
+      break;
+    case StopReason::kSoftwareBreak:
+      stop.cause = rsp::StoppedBySwBreak{};
+      break;
+    case StopReason::kHardwareBreak:
+      stop.cause = rsp::StoppedByHwBreak{};
+      break;
+    case StopReason::kWriteWatch:
+      stop.cause = rsp::StoppedByWatch{Kind::kWrite, event.at};
+      break;
+    case StopReason::kReadWatch:
+      stop.cause = rsp::StoppedByWatch{Kind::kRead, event.at};
+      break;
+    case StopReason::kAccessWatch:
+      stop.cause = rsp::StoppedByWatch{Kind::kAccess, event.at};
+      break;
     case StopReason::kTripleFault:
-    case StopReason::kFailure: stop.signal = rsp::kSignalAbrt; break;
+    case StopReason::kFailure:
+      stop.signal = rsp::kSignalAbrt;
+      break;
   }
   x86::RegisterFile registers;
   x86::pack_core(event.context.core, registers);
@@ -144,17 +159,23 @@ void Client::handle(const rsp::StartNoAckMode&) {
   if (wire_ != nullptr) wire_->stop_acks();
 }
 
-// RSP "qOffsets" knows no delta for all sections: gdb takes TextSeg for every one, LLDB wants Text, Data, Bss.
+// RSP "qOffsets" knows no delta for all sections: gdb takes TextSeg for every one, LLDB wants Text, Data,
+// Bss.
 void Client::handle(const rsp::QueryOffsets&) {
   port_->kernel_slide(access_, then<std::optional<tracer::KernelSlide>>([](Client& self, auto found) {
-    if (!found || !*found) {
-      self.reply({});
-      return;
-    }
-    const tracer::KernelSlide& kernel = **found;
-    self.reply(self.lldb_ ? rsp::section_offsets_reply(kernel.slide)
-                          : rsp::text_segment_reply(kernel.link_text + kernel.slide));
-  }));
+                        if (!found || !*found) {
+                          self.reply({});
+                          return;
+                        }
+                        const tracer::KernelSlide& kernel = **found;
+                        self.reply(self.lldb_ ? rsp::section_offsets_reply(kernel.slide)
+                                              : rsp::text_segment_reply(kernel.link_text + kernel.slide));
+                      }));
+}
+
+const std::string& Client::description() {
+  if (description_.empty()) description_ = rsp::target_xml(port_->features(), rsp::Personality::kLinux);
+  return description_;
 }
 
 void Client::handle(const rsp::ReadXfer& request) {
@@ -163,7 +184,7 @@ void Client::handle(const rsp::ReadXfer& request) {
       reply("E00");
       return;
     }
-    reply(rsp::xfer_reply(rsp::target_xml(port_->features(), rsp::Personality::kLinux), request.offset, request.length));
+    reply(rsp::xfer_reply(description(), request.offset, request.length));
     return;
   }
   if (request.object == rsp::XferObject::kThreads) {

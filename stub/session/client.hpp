@@ -1,8 +1,8 @@
 // One gdb or LLDB: requests in, replies out, all state that the connection has.  No socket here.
 //
 // Every packet gets exactly one reply, except k and R (none) and resumes (the stop reply, when it comes).
-// Requests are worked off in order: one that waits for a vCPU keeps the later ones waiting; 0x03 does not wait.
-// Thread: hub.
+// Requests are worked off in order: one that waits for a vCPU keeps the later ones waiting; 0x03 does not
+// wait. Thread: hub.
 #pragma once
 
 #include <deque>
@@ -109,6 +109,7 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   std::optional<VcpuId> one_vcpu(const rsp::ThreadRef& who) const;
   void resume(std::vector<tracer::ResumeAction> actions);
   void write_register(x86::Reg reg, const Bytes& value);
+  const std::string& description();
   std::string thread_document() const;
   std::string stop_text(const tracer::StopEvent& event) const;
   void end_session();
@@ -120,8 +121,8 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   std::unique_ptr<tracer::Port> port_;
   rsp::Features agreed_;
   std::deque<std::string> waiting_;
-  bool busy_ = false;      // a request has been taken up and not been answered
-  bool running_ = false;   // a resume is out: the next reply is its stop
+  bool busy_ = false;     // a request has been taken up and not been answered
+  bool running_ = false;  // a resume is out: the next reply is its stop
   bool interrupted_ = false;
   bool first_ = true;
   bool lldb_ = false;
@@ -131,6 +132,7 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   std::optional<VcpuId> step_thread_;
   std::optional<tracer::StopEvent> stopped_;
   std::optional<std::string> guest_end_;
+  std::string description_;  // the target description, made once and read in many pieces
 };
 
 }  // namespace ringside::session

@@ -1,7 +1,7 @@
 // The requests that look at the guest or change it: threads, registers, memory, points, resumes.
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "stub/session/client.hpp"
 
@@ -54,23 +54,26 @@ void Client::handle(const rsp::ThreadAlive& request) {
 std::string Client::thread_document() const {
   std::vector<rsp::ThreadRow> rows;
   for (std::uint32_t i = 0; i < port_->vcpu_count(); ++i) {
-    rows.push_back({.vcpu = VcpuId{i}, .name = fmt::format("CPU#{}", i), .extra = port_->vcpu_note(VcpuId{i})});
+    rows.push_back(
+        {.vcpu = VcpuId{i}, .name = fmt::format("CPU#{}", i), .extra = port_->vcpu_note(VcpuId{i})});
   }
   return rsp::threads_xml(rows, agreed_);
 }
 
 void Client::handle(const rsp::ReadRegisters&) {
-  port_->read_registers(access_, x86::g_packet_groups(), then<const x86::RegisterFile*>([](Client& self, auto file) {
-    if (!file) {
-      self.reply_error(file.error());
-      return;
-    }
-    self.reply(rsp::g_packet(**file));
-  }));
+  port_->read_registers(access_, x86::g_packet_groups(),
+                        then<const x86::RegisterFile*>([](Client& self, auto file) {
+                          if (!file) {
+                            self.reply_error(file.error());
+                            return;
+                          }
+                          self.reply(rsp::g_packet(**file));
+                        }));
 }
 
 void Client::handle(const rsp::ReadRegister& request) {
-  const auto reg = x86::by_number(static_cast<unsigned>(std::min<std::uint64_t>(request.number, x86::kRegCount)));
+  const auto reg =
+      x86::by_number(static_cast<unsigned>(std::min<std::uint64_t>(request.number, x86::kRegCount)));
   if (!reg || !x86::has_feature(port_->features(), x86::info(*reg).feature)) {
     reply_error({Errc::kNotFound, "no such register"}, false);
     return;
@@ -103,16 +106,17 @@ void Client::handle(const rsp::WriteRegisters& request) {
         for (std::size_t i = 0; i < x86::g_packet_end(); ++i) {
           const auto reg = static_cast<x86::Reg>(i);
           const ByteView value = std::as_const(wanted).raw(reg);
-          if (!std::ranges::equal(value, (*now)->raw(reg))) changed.emplace_back(reg, Bytes(value.begin(), value.end()));
+          if (!std::ranges::equal(value, (*now)->raw(reg)))
+            changed.emplace_back(reg, Bytes(value.begin(), value.end()));
         }
-        self.port_->write_registers(self.access_, std::move(changed), self.then<void>([](Client& me, auto done) {
-          me.reply_result(done);
-        }));
+        self.port_->write_registers(self.access_, std::move(changed),
+                                    self.then<void>([](Client& me, auto done) { me.reply_result(done); }));
       }));
 }
 
 void Client::handle(const rsp::WriteRegister& request) {
-  const auto reg = x86::by_number(static_cast<unsigned>(std::min<std::uint64_t>(request.number, x86::kRegCount)));
+  const auto reg =
+      x86::by_number(static_cast<unsigned>(std::min<std::uint64_t>(request.number, x86::kRegCount)));
   if (!reg || !x86::has_feature(port_->features(), x86::info(*reg).feature)) {
     reply_error({Errc::kNotFound, "no such register"}, false);
     return;
@@ -158,11 +162,16 @@ namespace {
 
 tracer::PointSpec point_spec(rsp::PointType type, Gva at, std::uint64_t kind) {
   switch (type) {
-    case rsp::PointType::kSoftware: return {tracer::PointKind::kSoftware, at, 1};
-    case rsp::PointType::kHardware: return {tracer::PointKind::kHardware, at, 1};
-    case rsp::PointType::kWriteWatch: return {tracer::PointKind::kWrite, at, kind};
-    case rsp::PointType::kReadWatch: return {tracer::PointKind::kRead, at, kind};
-    case rsp::PointType::kAccessWatch: return {tracer::PointKind::kAccess, at, kind};
+    case rsp::PointType::kSoftware:
+      return {tracer::PointKind::kSoftware, at, 1};
+    case rsp::PointType::kHardware:
+      return {tracer::PointKind::kHardware, at, 1};
+    case rsp::PointType::kWriteWatch:
+      return {tracer::PointKind::kWrite, at, kind};
+    case rsp::PointType::kReadWatch:
+      return {tracer::PointKind::kRead, at, kind};
+    case rsp::PointType::kAccessWatch:
+      return {tracer::PointKind::kAccess, at, kind};
   }
   return {};
 }
@@ -214,10 +223,17 @@ void Client::handle(const rsp::ResumeMany& request) {
     const auto action = std::ranges::find_if(request.actions, names);
     if (action == request.actions.end()) continue;
     switch (action->kind) {
-      case rsp::ResumeAction::Kind::kContinue: plan.push_back({VcpuId{i}, Kind::kContinue, {}}); break;
-      case rsp::ResumeAction::Kind::kStep: plan.push_back({VcpuId{i}, Kind::kStep, {}}); break;
-      case rsp::ResumeAction::Kind::kRangeStep: plan.push_back({VcpuId{i}, Kind::kStepRange, action->range}); break;
-      case rsp::ResumeAction::Kind::kStop: break;
+      case rsp::ResumeAction::Kind::kContinue:
+        plan.push_back({VcpuId{i}, Kind::kContinue, {}});
+        break;
+      case rsp::ResumeAction::Kind::kStep:
+        plan.push_back({VcpuId{i}, Kind::kStep, {}});
+        break;
+      case rsp::ResumeAction::Kind::kRangeStep:
+        plan.push_back({VcpuId{i}, Kind::kStepRange, action->range});
+        break;
+      case rsp::ResumeAction::Kind::kStop:
+        break;
     }
   }
   resume(std::move(plan));

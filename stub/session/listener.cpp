@@ -1,6 +1,9 @@
 #include "stub/session/listener.hpp"
 
-#include <fmt/format.h>
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,10 +14,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <algorithm>
-#include <charconv>
-#include <cstring>
-
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 namespace ringside::session {
@@ -65,7 +65,10 @@ std::string peer_name(const Socket& socket, const std::string& listener) {
 }  // namespace
 
 Listener::Listener(Acceptor acceptor, std::string name, std::string path)
-    : acceptor_(std::move(acceptor)), name_(std::move(name)), path_(std::move(path)) {}
+    : acceptor_(std::move(acceptor)),
+      retry_(acceptor_.get_executor()),
+      name_(std::move(name)),
+      path_(std::move(path)) {}
 
 Listener::~Listener() {
   if (!path_.empty()) ::unlink(path_.c_str());
@@ -73,16 +76,19 @@ Listener::~Listener() {
 
 Result<std::unique_ptr<Listener>> Listener::open(asio::any_io_executor executor, std::string_view address) {
   if (address.starts_with("unix:")) return open_unix(std::move(executor), std::string(address.substr(5)));
-  if (address.find('/') != std::string_view::npos) return open_unix(std::move(executor), std::string(address));
+  if (address.find('/') != std::string_view::npos)
+    return open_unix(std::move(executor), std::string(address));
   return open_tcp(std::move(executor), address);
 }
 
-Result<std::unique_ptr<Listener>> Listener::open_tcp(asio::any_io_executor executor, std::string_view address) {
+Result<std::unique_ptr<Listener>> Listener::open_tcp(asio::any_io_executor executor,
+                                                     std::string_view address) {
   const HostPort where = RS_TRY(split_address(address));
   boost::system::error_code error;
   const auto ip = asio::ip::make_address(where.host, error);
   if (error) {
-    return fail(Errc::kMalformed, fmt::format("\"{}\" is no IP address; use for example 127.0.0.1:1234", where.host));
+    return fail(Errc::kMalformed,
+                fmt::format("\"{}\" is no IP address; use for example 127.0.0.1:1234", where.host));
   }
   asio::ip::tcp::endpoint endpoint(ip, where.port);
   Acceptor acceptor(executor);
@@ -132,7 +138,11 @@ asio::awaitable<void> Listener::accept_loop(tracer::PortFactory* factory) {
     auto [error, accepted] = co_await acceptor_.async_accept(kAwait);
     if (error == asio::error::operation_aborted || !acceptor_.is_open()) co_return;
     if (error) {
+      // Out of descriptors, most likely: the connection stays queued, and trying again at once would only
+      // spin.
       spdlog::warn("{}: accept: {}", name_, error.message());
+      retry_.expires_after(std::chrono::milliseconds(200));
+      co_await retry_.async_wait(kAwait);
       continue;
     }
     Socket socket(std::move(accepted));

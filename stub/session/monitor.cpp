@@ -1,10 +1,10 @@
 #include "stub/session/monitor.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
+
+#include <fmt/format.h>
 
 namespace ringside::session {
 namespace {
@@ -64,7 +64,8 @@ std::span<const Command> MonitorCommands::commands() {
   static constexpr std::array kCommands = {
       Command{"help", "", "this list", &M::help},
       Command{"tracers", "", "who is attached, with how many points, and which CPUs each holds", &M::tracers},
-      Command{"probes", "", "every breakpoint and watchpoint of every tracer, and how it is done", &M::probes},
+      Command{"probes", "", "every breakpoint and watchpoint of every tracer, and how it is done",
+              &M::probes},
       Command{"regs", "", "all registers of the selected CPU but the vector ones", &M::regs},
       Command{"x/Ni", "ADDR", "disassemble N instructions in the CPU's present mode", &M::examine},
       Command{"phys", "on|off", "memory commands take guest physical addresses", &M::phys},
@@ -116,7 +117,8 @@ void MonitorCommands::regs(std::string_view) {
           const auto reg = static_cast<x86::Reg>(i);
           const x86::RegInfo& info = x86::info(reg);
           if (info.bytes > 8 || info.group == x86::RegGroup::kSynthetic || !(*file)->available(reg)) continue;
-          text += fmt::format("{:>16} {:016x}{}", info.name, (*file)->u64(reg), ++column % 3 == 0 ? "\n" : " ");
+          text +=
+              fmt::format("{:>16} {:016x}{}", info.name, (*file)->u64(reg), ++column % 3 == 0 ? "\n" : " ");
         }
         if (column % 3 != 0) text += '\n';
         client.print(text);
@@ -153,7 +155,8 @@ void MonitorCommands::phys(std::string_view arguments) {
     return;
   }
   client_.physical_ = *on;
-  done(*on ? "memory commands now take guest physical addresses\n" : "memory commands take virtual addresses\n");
+  done(*on ? "memory commands now take guest physical addresses\n"
+           : "memory commands take virtual addresses\n");
 }
 
 void MonitorCommands::interrupts(std::string_view arguments) {
@@ -168,13 +171,13 @@ void MonitorCommands::interrupts(std::string_view arguments) {
 
 void MonitorCommands::kaslr(std::string_view) {
   client_.port_->kernel_slide(
-      client_.access_,
-      client_.then<std::optional<tracer::KernelSlide>>([](Client& client, auto found) {
+      client_.access_, client_.then<std::optional<tracer::KernelSlide>>([](Client& client, auto found) {
         if (!found || !*found) {
           client.print("the kernel is not in its place yet, or is not known\n");
         } else {
           const tracer::KernelSlide& kernel = **found;
-          client.print(fmt::format("_text {:#x} offset {:#x}\n", (kernel.link_text + kernel.slide).value, kernel.slide));
+          client.print(fmt::format("_text {:#x} offset {:#x}\n", (kernel.link_text + kernel.slide).value,
+                                   kernel.slide));
         }
         client.reply("OK");
       }));
@@ -182,8 +185,9 @@ void MonitorCommands::kaslr(std::string_view) {
 
 void MonitorCommands::reset(std::string_view) {
   client_.port_->reset_machine(client_.then<void>([](Client& client, Result<void> reset) {
-    client.print(reset ? "reset; the guest is at its first instruction (gdb: maintenance flush register-cache)\n"
-                       : reset.error().text + "\n");
+    client.print(
+        reset ? "reset; the guest is at its first instruction (gdb: maintenance flush register-cache)\n"
+              : reset.error().text + "\n");
     client.reply("OK");
   }));
 }

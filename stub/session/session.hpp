@@ -6,11 +6,12 @@
 #pragma once
 
 #include <array>
-#include <boost/asio/awaitable.hpp>
-#include <boost/asio/generic/stream_protocol.hpp>
 #include <memory>
 #include <string>
 #include <string_view>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 
 #include "stub/rsp/framer.hpp"
 #include "stub/session/client.hpp"
@@ -45,8 +46,8 @@ class Session final : public Wire, public std::enable_shared_from_this<Session> 
   std::shared_ptr<Client> client_;
   rsp::Framer framer_;
   std::array<std::uint8_t, 16384> input_;
-  std::string out_;      // to be sent next
-  std::string writing_;  // being sent
+  std::string out_;          // to be sent next
+  std::string writing_;      // being sent
   std::string last_packet_;  // for a NAK
   bool acks_ = true;
   bool closing_ = false;

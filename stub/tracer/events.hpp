@@ -12,23 +12,23 @@
 namespace ringside::tracer {
 
 enum class StopReason : std::uint8_t {
-  kNone,            // stopped because it was asked to (^C, attach), or with another vCPU's event
-  kStep,            // the step it ordered is done
-  kSoftwareBreak,   // its own Z0 point
-  kHardwareBreak,   // its own Z1 point
-  kWriteWatch,      // its own Z2, Z3, Z4 point; `at` is the watched address
+  kNone,           // stopped because it was asked to (^C, attach), or with another vCPU's event
+  kStep,           // the step it ordered is done
+  kSoftwareBreak,  // its own Z0 point
+  kHardwareBreak,  // its own Z1 point
+  kWriteWatch,     // its own Z2, Z3, Z4 point; `at` is the watched address
   kReadWatch,
   kAccessWatch,
   kTripleFault,
-  kFailure,         // KVM cannot go on with this vCPU
+  kFailure,  // KVM cannot go on with this vCPU
 };
 
 struct StopEvent {
   VcpuId vcpu;
   StopReason reason = StopReason::kNone;
-  Gva at;                   // watched address with the watch reasons
+  Gva at;  // watched address with the watch reasons
   x86::CpuContext context;
-  std::string detail;       // for people, with kTripleFault and kFailure
+  std::string detail;  // for people, with kTripleFault and kFailure
 };
 
 }  // namespace ringside::tracer

@@ -44,7 +44,7 @@ enum class AddressSpace : std::uint8_t { kVirtual, kPhysical };
 
 // What the kernel's symbols have to be moved by; nothing while it cannot be known yet.
 struct KernelSlide {
-  Gva link_text;     // _text in the unrelocated vmlinux
+  Gva link_text;  // _text in the unrelocated vmlinux
   std::uint64_t slide;
 };
 
@@ -87,7 +87,8 @@ class Port {
                            Done<std::string> done) = 0;
 
   virtual void read_registers(VcpuId vcpu, x86::RegGroups groups, Done<const x86::RegisterFile*> done) = 0;
-  virtual void write_registers(VcpuId vcpu, std::vector<std::pair<x86::Reg, Bytes>> values, Done<void> done) = 0;
+  virtual void write_registers(VcpuId vcpu, std::vector<std::pair<x86::Reg, Bytes>> values,
+                               Done<void> done) = 0;
 
   // Inserting what is already there, and removing what is not, both succeed (RSP "Z").
   virtual void insert_point(VcpuId vcpu, const PointSpec& spec, Done<void> done) = 0;

@@ -1,4 +1,5 @@
-// The measuring half of `./dev bench`: runs beside a stub, speaks RSP to it as gdb does, prints one JSON line.
+// The measuring half of `./dev bench`: runs beside a stub, speaks RSP to it as gdb does, prints one JSON
+// line.
 //
 //   rsp_bench boot MARK SECONDS COMMAND…   milliseconds until COMMAND prints a line with MARK, then ends it
 //   rsp_bench stub PORT ADDRESS               every figure of the stub on 127.0.0.1:PORT; ADDRESS (hex) is a
@@ -6,14 +7,6 @@
 //   rsp_bench idle PID SECONDS                CPU time of a monitor whose guest is idle
 //
 // Plain blocking sockets: what is measured is the stub, not this.  Figures are medians.
-#include <arpa/inet.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -26,6 +19,14 @@
 #include <string_view>
 #include <thread>
 #include <vector>
+
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace {
 
@@ -167,7 +168,8 @@ double read_mib_per_second(Stub& stub) {
     char packet[64];
     std::snprintf(packet, sizeof packet, "mffffffff81000000,%zx", kPiece);
     done += stub.ask(packet).size() / 2;
-    if (milliseconds_since(start) > 20'000) return static_cast<double>(done) / (1 << 20) / (milliseconds_since(start) / 1e3);
+    if (milliseconds_since(start) > 20'000)
+      return static_cast<double>(done) / (1 << 20) / (milliseconds_since(start) / 1e3);
   }
   return 16.0 / (milliseconds_since(start) / 1e3);
 }
@@ -313,7 +315,8 @@ int main(int argc, char** argv) {
     if (what == "boot" && argc > 4) return measure_boot(argv[2], std::atof(argv[3]), argv + 4);
     if (what == "stub" && argc == 4) return measure_stub(std::atoi(argv[2]), argv[3]);
     if (what == "idle" && argc == 4) return measure_idle(std::atoi(argv[2]), std::atof(argv[3]));
-    std::fprintf(stderr, "usage: rsp_bench boot MARK SECONDS COMMAND… | stub PORT ADDRESS | idle PID SECONDS\n");
+    std::fprintf(stderr,
+                 "usage: rsp_bench boot MARK SECONDS COMMAND… | stub PORT ADDRESS | idle PID SECONDS\n");
     return 2;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "rsp_bench: %s\n", error.what());

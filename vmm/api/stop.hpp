@@ -25,9 +25,9 @@ enum class StopCause : std::uint8_t {
 struct StopReport {
   VcpuId vcpu;
   StopCause cause = StopCause::kPaused;
-  DebugExit debug;           // with kDebug
-  x86::CpuContext context;   // state of the vCPU at the stop
-  std::string detail;        // for people; empty with kPaused and kDebug
+  DebugExit debug;          // with kDebug
+  x86::CpuContext context;  // state of the vCPU at the stop
+  std::string detail;       // for people; empty with kPaused and kDebug
 };
 
 // How a guest ends of itself, or is ended.

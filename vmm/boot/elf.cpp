@@ -157,7 +157,6 @@ Result<ElfImage> parse_elf(ByteView file) {
 
 void copy_segments(const ElfImage& elf, ByteView file, MutableByteView image) {
   RS_CHECK(image.size() == elf.image_bytes);
-  std::fill(image.begin(), image.end(), std::uint8_t{0});
   for (const ElfSegment& segment : elf.segments) {
     const ByteView from = file.subspan(segment.offset, segment.file_bytes);
     std::copy(from.begin(), from.end(),

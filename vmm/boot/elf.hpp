@@ -32,8 +32,8 @@ struct ElfImage {
 bool looks_like_elf(ByteView file);
 Result<ElfImage> parse_elf(ByteView file);
 
-// Puts the segments into `image` (image_bytes long: the guest's RAM where _text is to be), gaps and bss
-// zeroed.
+// Puts the segments into `image` (image_bytes long: the guest's RAM where _text is to be), which is all zero
+// before: gaps and bss are not written again.
 void copy_segments(const ElfImage& elf, ByteView file, MutableByteView image);
 
 }  // namespace ringside::boot

@@ -41,9 +41,9 @@ struct KernelPlacement {
 
 // What the image says of itself as linked: by it a kernel that moved itself is found again in memory.
 struct LinkedKernel {
-  Gva text;            // _text
-  Gva banner;          // linux_banner: "Linux version …"
-  std::string words;   // what stands there
+  Gva text;           // _text
+  Gva banner;         // linux_banner: "Linux version …"
+  std::string words;  // what stands there
   bool operator==(const LinkedKernel&) const = default;
 };
 

@@ -1,5 +1,6 @@
 // A large buffer that takes memory only where it is written: an anonymous mapping of a promised size, so that
-// a promise by hostile input costs nothing, and nothing is copied while it fills.  Owns the mapping; move-only.
+// a promise by hostile input costs nothing, and nothing is copied while it fills.  Owns the mapping;
+// move-only.
 #pragma once
 
 #include <cstddef>

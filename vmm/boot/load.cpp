@@ -53,9 +53,10 @@ std::optional<LinkedKernel> find_banner(const ElfImage& elf, ByteView vmlinux) {
       const std::string_view words = text.substr(at, 256);
       const char digit = words.size() > kBanner.size() ? words[kBanner.size()] : '%';
       if (digit < '0' || digit > '9') continue;  // a format string
-      return LinkedKernel{.text = elf.text,
-                          .banner = elf.text + (segment.linked_at - elf.linked_at) + at,
-                          .words = std::string(words.substr(0, words.find_first_of(std::string_view("\n\0", 2))))};
+      return LinkedKernel{
+          .text = elf.text,
+          .banner = elf.text + (segment.linked_at - elf.linked_at) + at,
+          .words = std::string(words.substr(0, words.find_first_of(std::string_view("\n\0", 2))))};
     }
   }
   return std::nullopt;

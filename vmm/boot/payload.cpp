@@ -88,9 +88,9 @@ Result<HostBytes> unpack_lz4(ByteView in, HostBytes output) {
     if (block == 0 || block > in.size() || block > LZ4_MAX_INPUT_SIZE) return damaged(Codec::kLz4);
     constexpr std::size_t kBlock = std::size_t{8} << 20;
     const MutableByteView room = output.room();
-    const int got = ::LZ4_decompress_safe(reinterpret_cast<const char*>(in.data()),
-                                          reinterpret_cast<char*>(room.data()), static_cast<int>(block),
-                                          static_cast<int>(std::min(kBlock, room.size())));
+    const int got =
+        ::LZ4_decompress_safe(reinterpret_cast<const char*>(in.data()), reinterpret_cast<char*>(room.data()),
+                              static_cast<int>(block), static_cast<int>(std::min(kBlock, room.size())));
     if (got < 0) return damaged(Codec::kLz4);
     output.wrote(static_cast<std::size_t>(got));
     in = in.subspan(block);

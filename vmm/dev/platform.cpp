@@ -26,7 +26,7 @@ AcpiPm::Clock monotonic(const PlatformConfig& config) {
 
 struct Platform::Parts {
   explicit Parts(const PlatformConfig& config)
-      : com1(line(config, mem::kIrqCom1), config.console),
+      : com1(line(config, mem::kIrqCom1), config.console, config.console_waits),
         rtc({}),
         keyboard_data(I8042::Port::kData, {}),
         keyboard_command(I8042::Port::kCommand, config.events.on_reset),

@@ -18,6 +18,7 @@ namespace ringside::dev {
 struct PlatformConfig {
   std::function<void(unsigned gsi, bool level)> set_irq;  // from any thread that touches a device
   std::function<void(std::string_view)> console;          // what the guest prints on COM1, in pieces
+  std::function<void()> console_waits;  // a line has begun: flush() it soon; any vCPU thread
   PlatformEvents events;
   std::function<std::chrono::nanoseconds()> clock;  // monotonic, for the PM timer; empty: the host's
 };
@@ -36,7 +37,7 @@ class Platform {
   std::size_t type(std::string_view input);
 
   // Hands collected console output to the sink.  The guest's output is collected up to a line; call this from
-  // a timer (every 20 ms or so) and before the machine ends, so that a prompt without a newline is seen.
+  // a timer a little after console_waits, and before the machine ends: a prompt without a newline is seen.
   void flush();
 
   // Power-on state of every device, for a reset of the machine.

@@ -51,7 +51,8 @@ constexpr std::size_t kLineBytes = 4096;
 
 }  // namespace
 
-Serial::Serial(IrqLine irq, Sink sink) : irq_(std::move(irq)), sink_(std::move(sink)) {
+Serial::Serial(IrqLine irq, Sink sink, std::function<void()> waits)
+    : irq_(std::move(irq)), sink_(std::move(sink)), waits_(std::move(waits)) {
   line_.reserve(kLineBytes);
 }
 
@@ -160,7 +161,11 @@ void Serial::transmit(std::uint8_t value) {
     }
   } else {
     line_.push_back(static_cast<char>(value));
-    if (value == '\n' || line_.size() >= kLineBytes) hand_over();
+    if (value == '\n' || line_.size() >= kLineBytes) {
+      hand_over();
+    } else if (line_.size() == 1 && waits_) {
+      waits_();
+    }
   }
   // Writing takes the interrupt back, and sending at once raises it again.  A line that is high stays so: its
   // edge is latched, the driver has not looked yet, and each change would be a system call.

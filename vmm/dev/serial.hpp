@@ -25,7 +25,8 @@ class Serial final : public BytePortDevice {
   static constexpr std::uint16_t kPorts = 8;
   using Sink = std::function<void(std::string_view)>;
 
-  Serial(IrqLine irq, Sink sink);
+  // `waits` is called when the first character of a line has come and is kept back: flush() is due soon.
+  Serial(IrqLine irq, Sink sink, std::function<void()> waits = {});
 
   // Input for the guest.  Returns how many bytes were taken: the rest waits until the guest has read some.
   std::size_t receive(std::string_view input);
@@ -68,6 +69,7 @@ class Serial final : public BytePortDevice {
   std::mutex mutex_;  // why not an inbox: bus.hpp
   const IrqLine irq_;
   const Sink sink_;
+  const std::function<void()> waits_;
   Registers regs_;
   std::deque<std::uint8_t> fifo_;     // what the guest can read: 16 bytes, 1 with the FIFO off
   std::deque<std::uint8_t> backlog_;  // accepted and not yet in the FIFO

@@ -39,12 +39,16 @@ void shape_topology(kvm_cpuid_entry2& entry, const CpuidShape& shape) {
 void shape_cpuid(std::vector<kvm_cpuid_entry2>& entries, const CpuidShape& shape) {
   for (kvm_cpuid_entry2& entry : entries) {
     switch (entry.function) {
-      case 0x1: shape_leaf_1(entry, shape); break;
+      case 0x1:
+        shape_leaf_1(entry, shape);
+        break;
       case 0x4:  // deterministic cache parameters: cores in the package
         entry.eax = (entry.eax & 0x03ffffffu) | ((std::max(shape.vcpus, 1u) - 1) << 26);
         break;
       case 0xb:
-      case 0x1f: shape_topology(entry, shape); break;
+      case 0x1f:
+        shape_topology(entry, shape);
+        break;
       case 0x80000008:  // AMD: number of cores - 1, width of the core part of the APIC id
         entry.ecx = (entry.ecx & ~0xf0ffu) | (shape.vcpus - 1) |
                     (static_cast<std::uint32_t>(std::bit_width(shape.vcpus - 1)) << 12);
@@ -54,7 +58,8 @@ void shape_cpuid(std::vector<kvm_cpuid_entry2>& entries, const CpuidShape& shape
         entry.ebx = shape.vcpu.number;
         entry.ecx = 0;
         break;
-      default: break;
+      default:
+        break;
     }
   }
 }

@@ -2,11 +2,11 @@
 // (SDM 2A "CPUID", AMD APM 3 appendix E).
 #pragma once
 
-#include <linux/kvm.h>
-
 #include <cstdint>
 #include <optional>
 #include <vector>
+
+#include <linux/kvm.h>
 
 #include "arch/ids.hpp"
 #include "arch/x86/regs.hpp"

@@ -1,8 +1,8 @@
 #include "vmm/kvm/exit.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 namespace ringside::kvm {
 namespace {
@@ -48,18 +48,27 @@ std::string internal_error(const kvm_run& run) {
 
 Exit decode_exit(kvm_run& run) {
   switch (run.exit_reason) {
-    case KVM_EXIT_IO: return port_io(run);
-    case KVM_EXIT_MMIO: return mmio(run);
-    case KVM_EXIT_DEBUG: return debug_exit(run);
-    case KVM_EXIT_INTR: return Interrupted{};
-    case KVM_EXIT_SHUTDOWN: return Shutdown{};
-    case KVM_EXIT_HLT: return Halted{};
-    case KVM_EXIT_SYSTEM_EVENT: return SystemEvent{run.system_event.type};
+    case KVM_EXIT_IO:
+      return port_io(run);
+    case KVM_EXIT_MMIO:
+      return mmio(run);
+    case KVM_EXIT_DEBUG:
+      return debug_exit(run);
+    case KVM_EXIT_INTR:
+      return Interrupted{};
+    case KVM_EXIT_SHUTDOWN:
+      return Shutdown{};
+    case KVM_EXIT_HLT:
+      return Halted{};
+    case KVM_EXIT_SYSTEM_EVENT:
+      return SystemEvent{run.system_event.type};
     case KVM_EXIT_FAIL_ENTRY:
       return Failure{fmt::format("the CPU refused to enter the guest (reason {:#x})",
                                  static_cast<std::uint64_t>(run.fail_entry.hardware_entry_failure_reason))};
-    case KVM_EXIT_INTERNAL_ERROR: return Failure{internal_error(run)};
-    default: return Failure{fmt::format("unexpected KVM exit reason {}", run.exit_reason)};
+    case KVM_EXIT_INTERNAL_ERROR:
+      return Failure{internal_error(run)};
+    default:
+      return Failure{fmt::format("unexpected KVM exit reason {}", run.exit_reason)};
   }
 }
 

@@ -3,11 +3,11 @@
 // Spans point into the run page: good until the next KVM_RUN on the same vCPU.
 #pragma once
 
-#include <linux/kvm.h>
-
 #include <cstdint>
 #include <string>
 #include <variant>
+
+#include <linux/kvm.h>
 
 #include "arch/addr.hpp"
 #include "arch/bytes.hpp"
@@ -31,9 +31,9 @@ struct Mmio {
   MutableByteView data;
 };
 
-struct Interrupted {};   // a signal, or immediate_exit: nothing happened in the guest
-struct Shutdown {};      // triple fault
-struct Halted {};        // hlt without an in-kernel irqchip
+struct Interrupted {};  // a signal, or immediate_exit: nothing happened in the guest
+struct Shutdown {};     // triple fault
+struct Halted {};       // hlt without an in-kernel irqchip
 struct SystemEvent {
   std::uint32_t type;
 };

@@ -1,11 +1,11 @@
 // An owned file descriptor, and ioctl as a Result.
 #pragma once
 
-#include <sys/ioctl.h>
-
 #include <cerrno>
 #include <string_view>
 #include <utility>
+
+#include <sys/ioctl.h>
 
 #include "arch/result.hpp"
 

@@ -3,10 +3,10 @@
 // another number: so their headers and numbers are spelt here (KVM api 4.18, 4.46, 4.58).
 #pragma once
 
-#include <linux/kvm.h>
-
 #include <cstdint>
 #include <vector>
+
+#include <linux/kvm.h>
 
 namespace ringside::kvm {
 

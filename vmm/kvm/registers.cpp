@@ -13,7 +13,9 @@ using x86::RegGroup;
 using x86::RegisterFile;
 
 Reg nth(Reg first, std::size_t n) { return static_cast<Reg>(static_cast<std::size_t>(first) + n); }
-std::size_t distance(Reg first, Reg reg) { return static_cast<std::size_t>(reg) - static_cast<std::size_t>(first); }
+std::size_t distance(Reg first, Reg reg) {
+  return static_cast<std::size_t>(reg) - static_cast<std::size_t>(first);
+}
 bool within(Reg first, Reg last, Reg reg) { return first <= reg && reg <= last; }
 
 struct MsrRow {
@@ -21,11 +23,11 @@ struct MsrRow {
   std::uint32_t index;  // SDM 4 table 2-2
 };
 constexpr std::array kMsrs = {
-    MsrRow{Reg::kKGsBase, 0xc0000102},      MsrRow{Reg::kMsrStar, 0xc0000081},
-    MsrRow{Reg::kMsrLstar, 0xc0000082},     MsrRow{Reg::kMsrCstar, 0xc0000083},
-    MsrRow{Reg::kMsrSfmask, 0xc0000084},    MsrRow{Reg::kMsrSysenterCs, 0x174},
-    MsrRow{Reg::kMsrSysenterEsp, 0x175},    MsrRow{Reg::kMsrSysenterEip, 0x176},
-    MsrRow{Reg::kMsrPat, 0x277},            MsrRow{Reg::kMsrTsc, 0x10},
+    MsrRow{Reg::kKGsBase, 0xc0000102},   MsrRow{Reg::kMsrStar, 0xc0000081},
+    MsrRow{Reg::kMsrLstar, 0xc0000082},  MsrRow{Reg::kMsrCstar, 0xc0000083},
+    MsrRow{Reg::kMsrSfmask, 0xc0000084}, MsrRow{Reg::kMsrSysenterCs, 0x174},
+    MsrRow{Reg::kMsrSysenterEsp, 0x175}, MsrRow{Reg::kMsrSysenterEip, 0x176},
+    MsrRow{Reg::kMsrPat, 0x277},         MsrRow{Reg::kMsrTsc, 0x10},
     MsrRow{Reg::kMsrTscAux, 0xc0000103},
 };
 constexpr auto kMsrRegisters = [] {
@@ -35,8 +37,8 @@ constexpr auto kMsrRegisters = [] {
 }();
 
 // Offsets in the legacy FXSAVE region (SDM 1 table 10-2, 64-bit form).
-constexpr std::size_t kFcw = 0, kFsw = 2, kFtw = 4, kFop = 6, kFip = 8, kFipHigh = 12, kFdp = 16, kFdpHigh = 20,
-                      kMxcsr = 24, kSt0 = 32, kXmm0 = 160, kXstateBv = 512;
+constexpr std::size_t kFcw = 0, kFsw = 2, kFtw = 4, kFop = 6, kFip = 8, kFipHigh = 12, kFdp = 16,
+                      kFdpHigh = 20, kMxcsr = 24, kSt0 = 32, kXmm0 = 160, kXstateBv = 512;
 
 // The tag word as two bits a register out of FXSAVE's one bit (SDM 1 8.1.7, 10.5.1.1).
 std::uint16_t full_tag_word(const std::uint8_t* area) {
@@ -90,16 +92,35 @@ bool unpack_legacy(Reg reg, ByteView value, std::uint8_t* area) {
     put(kXmm0 + 16 * distance(Reg::kXmm0, reg), 16);
   } else {
     switch (reg) {
-      case Reg::kFctrl: put(kFcw, 2); break;
-      case Reg::kFstat: put(kFsw, 2); break;
-      case Reg::kFtag: area[kFtw] = abridged_tag_word(load<std::uint32_t>(value.data())); break;
-      case Reg::kFiseg: put(kFipHigh, 2); break;
-      case Reg::kFioff: put(kFip, 4); break;
-      case Reg::kFoseg: put(kFdpHigh, 2); break;
-      case Reg::kFooff: put(kFdp, 4); break;
-      case Reg::kFop: put(kFop, 2); break;
-      case Reg::kMxcsr: put(kMxcsr, 4); break;
-      default: return false;
+      case Reg::kFctrl:
+        put(kFcw, 2);
+        break;
+      case Reg::kFstat:
+        put(kFsw, 2);
+        break;
+      case Reg::kFtag:
+        area[kFtw] = abridged_tag_word(load<std::uint32_t>(value.data()));
+        break;
+      case Reg::kFiseg:
+        put(kFipHigh, 2);
+        break;
+      case Reg::kFioff:
+        put(kFip, 4);
+        break;
+      case Reg::kFoseg:
+        put(kFdpHigh, 2);
+        break;
+      case Reg::kFooff:
+        put(kFdp, 4);
+        break;
+      case Reg::kFop:
+        put(kFop, 2);
+        break;
+      case Reg::kMxcsr:
+        put(kMxcsr, 4);
+        break;
+      default:
+        return false;
     }
   }
   return true;
@@ -131,27 +152,45 @@ void set_xstate_bv(MutableByteView area, std::uint64_t bits) {
 
 const kvm_segment* segment_of(Reg reg, const kvm_sregs& sregs) {
   switch (reg) {
-    case Reg::kCs: case Reg::kCsBase: return &sregs.cs;
-    case Reg::kSs: case Reg::kSsBase: return &sregs.ss;
-    case Reg::kDs: case Reg::kDsBase: return &sregs.ds;
-    case Reg::kEs: case Reg::kEsBase: return &sregs.es;
-    case Reg::kFs: case Reg::kFsBase: return &sregs.fs;
-    case Reg::kGs: case Reg::kGsBase: return &sregs.gs;
-    case Reg::kTr: case Reg::kTrBase: return &sregs.tr;
-    case Reg::kLdtr: case Reg::kLdtrBase: return &sregs.ldt;
-    default: return nullptr;
+    case Reg::kCs:
+    case Reg::kCsBase:
+      return &sregs.cs;
+    case Reg::kSs:
+    case Reg::kSsBase:
+      return &sregs.ss;
+    case Reg::kDs:
+    case Reg::kDsBase:
+      return &sregs.ds;
+    case Reg::kEs:
+    case Reg::kEsBase:
+      return &sregs.es;
+    case Reg::kFs:
+    case Reg::kFsBase:
+      return &sregs.fs;
+    case Reg::kGs:
+    case Reg::kGsBase:
+      return &sregs.gs;
+    case Reg::kTr:
+    case Reg::kTrBase:
+      return &sregs.tr;
+    case Reg::kLdtr:
+    case Reg::kLdtrBase:
+      return &sregs.ldt;
+    default:
+      return nullptr;
   }
 }
 
-constexpr std::array kSelectors = {Reg::kCs, Reg::kSs, Reg::kDs, Reg::kEs, Reg::kFs, Reg::kGs, Reg::kTr, Reg::kLdtr};
+constexpr std::array kSelectors = {Reg::kCs, Reg::kSs, Reg::kDs, Reg::kEs,
+                                   Reg::kFs, Reg::kGs, Reg::kTr, Reg::kLdtr};
 constexpr std::array kBases = {Reg::kCsBase, Reg::kSsBase, Reg::kDsBase, Reg::kEsBase,
                                Reg::kFsBase, Reg::kGsBase, Reg::kTrBase, Reg::kLdtrBase};
 
 }  // namespace
 
 x86::CoreRegs from_kvm(const kvm_regs& r) {
-  return {.gpr = {r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13,
-                  r.r14, r.r15},
+  return {.gpr = {r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi, r.r8, r.r9, r.r10, r.r11, r.r12,
+                  r.r13, r.r14, r.r15},
           .rip = r.rip,
           .rflags = r.rflags};
 }
@@ -208,18 +247,41 @@ bool unpack_system(Reg reg, std::uint64_t value, kvm_sregs& s) {
     return true;
   }
   switch (reg) {
-    case Reg::kCr0: s.cr0 = value; break;
-    case Reg::kCr2: s.cr2 = value; break;
-    case Reg::kCr3: s.cr3 = value; break;
-    case Reg::kCr4: s.cr4 = value; break;
-    case Reg::kCr8: s.cr8 = value; break;
-    case Reg::kEfer: s.efer = value; break;
-    case Reg::kGdtrBase: s.gdt.base = value; break;
-    case Reg::kGdtrLimit: s.gdt.limit = static_cast<std::uint16_t>(value); break;
-    case Reg::kIdtrBase: s.idt.base = value; break;
-    case Reg::kIdtrLimit: s.idt.limit = static_cast<std::uint16_t>(value); break;
-    case Reg::kMsrApicBase: s.apic_base = value; break;
-    default: return false;
+    case Reg::kCr0:
+      s.cr0 = value;
+      break;
+    case Reg::kCr2:
+      s.cr2 = value;
+      break;
+    case Reg::kCr3:
+      s.cr3 = value;
+      break;
+    case Reg::kCr4:
+      s.cr4 = value;
+      break;
+    case Reg::kCr8:
+      s.cr8 = value;
+      break;
+    case Reg::kEfer:
+      s.efer = value;
+      break;
+    case Reg::kGdtrBase:
+      s.gdt.base = value;
+      break;
+    case Reg::kGdtrLimit:
+      s.gdt.limit = static_cast<std::uint16_t>(value);
+      break;
+    case Reg::kIdtrBase:
+      s.idt.base = value;
+      break;
+    case Reg::kIdtrLimit:
+      s.idt.limit = static_cast<std::uint16_t>(value);
+      break;
+    case Reg::kMsrApicBase:
+      s.apic_base = value;
+      break;
+    default:
+      return false;
   }
   return true;
 }

@@ -1,12 +1,12 @@
 // KVM's register structures to ours and back.  Pure; the ioctls are VcpuFd's.
 #pragma once
 
-#include <linux/kvm.h>
-
 #include <cstddef>
 #include <optional>
 #include <span>
 #include <vector>
+
+#include <linux/kvm.h>
 
 #include "arch/bytes.hpp"
 #include "arch/x86/cpu.hpp"

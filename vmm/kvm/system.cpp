@@ -1,9 +1,9 @@
 #include "vmm/kvm/system.hpp"
 
-#include <fcntl.h>
-
 #include <algorithm>
 #include <array>
+
+#include <fcntl.h>
 
 #include "vmm/kvm/flexible.hpp"
 
@@ -19,10 +19,14 @@ struct Needed {
 
 // Without these ringside cannot work at all; each has been in Linux since 4.x or earlier.
 constexpr std::array kNeeded = {
-    Needed{KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},       Needed{KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"},
-    Needed{KVM_CAP_PIT2, "KVM_CAP_PIT2"},                     Needed{KVM_CAP_SET_GUEST_DEBUG, "KVM_CAP_SET_GUEST_DEBUG"},
-    Needed{KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"}, Needed{KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
-    Needed{KVM_CAP_XSAVE, "KVM_CAP_XSAVE"},                   Needed{KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS"},
+    Needed{KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
+    Needed{KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"},
+    Needed{KVM_CAP_PIT2, "KVM_CAP_PIT2"},
+    Needed{KVM_CAP_SET_GUEST_DEBUG, "KVM_CAP_SET_GUEST_DEBUG"},
+    Needed{KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"},
+    Needed{KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
+    Needed{KVM_CAP_XSAVE, "KVM_CAP_XSAVE"},
+    Needed{KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS"},
 };
 
 Unexpected<Error> open_error(int error_number) {

@@ -1,10 +1,10 @@
 // /dev/kvm: opening it, what it can do, and the CPUID it offers.  Thread: any, before the VM exists.
 #pragma once
 
-#include <linux/kvm.h>
-
 #include <memory>
 #include <vector>
+
+#include <linux/kvm.h>
 
 #include "arch/result.hpp"
 #include "vmm/kvm/fd.hpp"
@@ -25,7 +25,8 @@ struct Capabilities {
 
 class System {
  public:
-  // The error says what to do: no /dev/kvm, no permission, an API that is not version 12, a capability missing.
+  // The error says what to do: no /dev/kvm, no permission, an API that is not version 12, a capability
+  // missing.
   static Result<System> open();
 
   const Fd& fd() const { return fd_; }

@@ -1,8 +1,8 @@
 #include "vmm/kvm/vcpu_fd.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
+
+#include <sys/mman.h>
 
 #include "vmm/kvm/cpuid.hpp"
 #include "vmm/kvm/flexible.hpp"
@@ -39,7 +39,8 @@ Result<std::unique_ptr<VcpuFd>> VcpuFd::create(const System& system, const Vm& v
   RS_TRY(set_cpuid(fd, cpuid));
   void* page = ::mmap(nullptr, system.run_page_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, fd.number(), 0);
   if (page == MAP_FAILED) return fail_errno("mmap of the vCPU's run page", errno);
-  return std::unique_ptr<VcpuFd>(new VcpuFd(id, std::move(fd), static_cast<kvm_run*>(page), system, std::move(cpuid)));
+  return std::unique_ptr<VcpuFd>(
+      new VcpuFd(id, std::move(fd), static_cast<kvm_run*>(page), system, std::move(cpuid)));
 }
 
 Exit VcpuFd::run() {

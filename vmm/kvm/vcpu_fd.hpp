@@ -5,14 +5,14 @@
 // Thread: from bind_thread() on, only the one that called it; that is checked.
 #pragma once
 
-#include <linux/kvm.h>
-
 #include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
 #include <thread>
 #include <vector>
+
+#include <linux/kvm.h>
 
 #include "vmm/api/vcpu.hpp"
 #include "vmm/kvm/exit.hpp"
@@ -60,7 +60,8 @@ class VcpuFd final : public api::VcpuAccess {
  private:
   VcpuFd(VcpuId id, Fd fd, kvm_run* run, const System& system, std::vector<kvm_cpuid_entry2> cpuid);
 
-  // Every ioctl on the descriptor goes through here: from another thread it would block until KVM_RUN returns.
+  // Every ioctl on the descriptor goes through here: from another thread it would block until KVM_RUN
+  // returns.
   template <typename Argument>
   Result<int> call(std::string_view name, unsigned long request, Argument argument) {
     RS_CHECK(std::this_thread::get_id() == owner_);

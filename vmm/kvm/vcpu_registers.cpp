@@ -48,7 +48,8 @@ Result<void> VcpuFd::read(x86::RegGroups groups, RegisterFile& into) {
 Result<void> VcpuFd::write(Reg reg, ByteView value) {
   const x86::RegInfo& info = x86::info(reg);
   if (value.size() != info.bytes) {
-    return fail(Errc::kMalformed, fmt::format("{} has {} bytes, not {}", info.name, info.bytes, value.size()));
+    return fail(Errc::kMalformed,
+                fmt::format("{} has {} bytes, not {}", info.name, info.bytes, value.size()));
   }
   RegisterFile file;
   file.set_raw(reg, value);
@@ -60,14 +61,19 @@ Result<void> VcpuFd::write(Reg reg, ByteView value) {
       set_core(x86::unpack_core(all));
       return {};
     }
-    case RegGroup::kSystem: return write_system(reg, file.u64(reg));
+    case RegGroup::kSystem:
+      return write_system(reg, file.u64(reg));
     case RegGroup::kFpu:
     case RegGroup::kAvx:
     case RegGroup::kAvx512:
-    case RegGroup::kPkru: return write_vector(reg, value);
-    case RegGroup::kMsr: return write_msr(*msr_index(reg), file.u64(reg));
-    case RegGroup::kDebug: return write_debugreg(reg, file.u64(reg));
-    case RegGroup::kSynthetic: return {};
+    case RegGroup::kPkru:
+      return write_vector(reg, value);
+    case RegGroup::kMsr:
+      return write_msr(*msr_index(reg), file.u64(reg));
+    case RegGroup::kDebug:
+      return write_debugreg(reg, file.u64(reg));
+    case RegGroup::kSynthetic:
+      return {};
   }
   return {};
 }
@@ -77,8 +83,7 @@ Result<void> VcpuFd::write_system(Reg reg, std::uint64_t value) {
   kvm_sregs changed = sregs();
   unpack_system(reg, value, changed);
   if (auto done = call("KVM_SET_SREGS", KVM_SET_SREGS, &changed); !done) {
-    return fail(Errc::kRefused,
-                fmt::format("the CPU does not take {:#x} in {}", value, x86::info(reg).name));
+    return fail(Errc::kRefused, fmt::format("the CPU does not take {:#x} in {}", value, x86::info(reg).name));
   }
   sregs_valid_ = false;
   return {};
@@ -124,12 +129,13 @@ Result<void> VcpuFd::write_msr(std::uint32_t index, std::uint64_t value) {
   buffer.entry.index = index;
   buffer.entry.data = value;
   const int done = RS_TRY(call("KVM_SET_MSRS", kSetMsrs, &buffer));
-  if (done != 1) return fail(Errc::kRefused, fmt::format("the CPU does not take {:#x} in MSR {:#x}", value, index));
+  if (done != 1)
+    return fail(Errc::kRefused, fmt::format("the CPU does not take {:#x} in MSR {:#x}", value, index));
   return {};
 }
 
 Result<void> VcpuFd::set_power_on_msrs() {
-  constexpr std::uint32_t kMiscEnable = 0x1a0;      // SDM 4 table 2-2: bit 0, fast-strings
+  constexpr std::uint32_t kMiscEnable = 0x1a0;       // SDM 4 table 2-2: bit 0, fast-strings
   constexpr std::uint32_t kMtrrDefaultType = 0x2ff;  // SDM 3A 11.11.2.1: bit 11 enable, type 6 write-back
   RS_TRY(write_msr(kMiscEnable, 1));
   return write_msr(kMtrrDefaultType, 1u << 11 | 6u);
@@ -139,9 +145,15 @@ Result<void> VcpuFd::write_debugreg(Reg reg, std::uint64_t value) {
   kvm_debugregs debug{};
   RS_TRY(call("KVM_GET_DEBUGREGS", KVM_GET_DEBUGREGS, &debug));
   switch (reg) {
-    case Reg::kDr6: debug.dr6 = value; break;
-    case Reg::kDr7: debug.dr7 = value; break;
-    default: debug.db[static_cast<std::size_t>(reg) - static_cast<std::size_t>(Reg::kDr0)] = value; break;
+    case Reg::kDr6:
+      debug.dr6 = value;
+      break;
+    case Reg::kDr7:
+      debug.dr7 = value;
+      break;
+    default:
+      debug.db[static_cast<std::size_t>(reg) - static_cast<std::size_t>(Reg::kDr0)] = value;
+      break;
   }
   RS_TRY(call("KVM_SET_DEBUGREGS", KVM_SET_DEBUGREGS, &debug));
   return {};

@@ -72,7 +72,8 @@ Result<void> Vm::set_irq(unsigned gsi, bool level) const {
 }
 
 Result<Fd> Vm::create_vcpu(VcpuId id) const {
-  const int number = RS_TRY(fd_.call("KVM_CREATE_VCPU", KVM_CREATE_VCPU, static_cast<unsigned long>(id.number)));
+  const int number =
+      RS_TRY(fd_.call("KVM_CREATE_VCPU", KVM_CREATE_VCPU, static_cast<unsigned long>(id.number)));
   return Fd(number);
 }
 

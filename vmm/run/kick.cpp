@@ -1,8 +1,8 @@
 #include "vmm/run/kick.hpp"
 
-#include <signal.h>
-
 #include <atomic>
+
+#include <signal.h>
 
 #include "arch/result.hpp"
 

@@ -9,7 +9,10 @@
 namespace ringside::run {
 
 KvmMachine::KvmMachine(MachineConfig config, kvm::System system, mem::GuestRam ram, boot::BootImages images)
-    : config_(std::move(config)), system_(std::move(system)), ram_(std::move(ram)), images_(std::move(images)) {}
+    : config_(std::move(config)),
+      system_(std::move(system)),
+      ram_(std::move(ram)),
+      images_(std::move(images)) {}
 
 KvmMachine::~KvmMachine() {
   ended_ = true;
@@ -36,8 +39,10 @@ Result<std::unique_ptr<KvmMachine::Hardware>> KvmMachine::make_hardware() {
     RS_TRY(hardware->vm.set_memory(slot++, region.begin, region.bytes, region.host));
   }
   hardware->platform = RS_TRY(dev::Platform::create({
-      .set_irq = [vm = &hardware->vm](unsigned gsi, bool level) { RS_CHECK(vm->set_irq(gsi, level).has_value()); },
+      .set_irq = [vm = &hardware->vm](unsigned gsi,
+                                      bool level) { RS_CHECK(vm->set_irq(gsi, level).has_value()); },
       .console = config_.console,
+      .console_waits = config_.console_waits,
       .events = {.on_poweroff = [this] { end(api::GuestEnd::kPowerOff); },
                  .on_reset = [this] { end(api::GuestEnd::kReboot); }},
       .clock = {},

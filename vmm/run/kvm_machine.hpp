@@ -22,6 +22,7 @@ struct MachineConfig {
   boot::BootSpec boot;  // .vcpus is the number of vCPUs
   std::uint64_t ram_bytes = 0;
   std::function<void(std::string_view)> console;  // what the guest prints; called on vCPU threads
+  std::function<void()> console_waits;  // something without a newline waits for flush_console(); likewise
 };
 
 class KvmMachine final : public api::Machine {

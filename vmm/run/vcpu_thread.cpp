@@ -6,6 +6,18 @@
 #include "vmm/run/kick.hpp"
 
 namespace ringside::run {
+namespace {
+
+// On AMD, KVM has reset the vCPU by the time it says so (Linux arch/x86/kvm/svm/svm.c,
+// shutdown_interception): registers that say nothing must not look like evidence.
+std::string triple_fault_text(const x86::CpuContext& context) {
+  constexpr std::uint64_t kResetVector = 0xfff0;  // SDM 3A table 9-1
+  if (context.core.rip != kResetVector || context.cs.base != 0xffff0000) return "triple fault";
+  return "triple fault (this host's KVM has reset the CPU's registers already: they are not those of the "
+         "fault)";
+}
+
+}  // namespace
 
 VcpuThread::VcpuThread(std::unique_ptr<kvm::VcpuFd> fd, const dev::Bus& bus, api::DebugPolicy& policy,
                        api::MachineListener& listener)
@@ -125,7 +137,8 @@ void VcpuThread::attend() {
       }
       return;
     }
-    changed_.wait(lock, [this] { return attention_.load() || order_ == Order::kRun || order_ == Order::kQuit; });
+    changed_.wait(lock,
+                  [this] { return attention_.load() || order_ == Order::kRun || order_ == Order::kQuit; });
     if (retired_ && order_ == Order::kRun) order_ = Order::kPark;
   }
 }
@@ -161,7 +174,7 @@ bool VcpuThread::handle(kvm::Exit& exit) {
     return false;
   }
   if (std::holds_alternative<kvm::Shutdown>(exit)) {
-    park(api::StopCause::kTripleFault, {}, "triple fault");
+    park(api::StopCause::kTripleFault, {}, triple_fault_text(fd_->context()));
     return false;
   }
   if (auto* event = std::get_if<kvm::SystemEvent>(&exit)) {
@@ -196,8 +209,11 @@ void VcpuThread::handle_mmio(const kvm::Mmio& access) {
 }
 
 void VcpuThread::park(api::StopCause cause, api::DebugExit debug, std::string detail) {
-  api::StopReport report{
-      .vcpu = fd_->id(), .cause = cause, .debug = debug, .context = fd_->context(), .detail = std::move(detail)};
+  api::StopReport report{.vcpu = fd_->id(),
+                         .cause = cause,
+                         .debug = debug,
+                         .context = fd_->context(),
+                         .detail = std::move(detail)};
   {
     std::lock_guard lock(mutex_);
     if (order_ == Order::kRun) order_ = Order::kPark;

@@ -60,14 +60,14 @@ class VcpuThread final : public api::Vcpu {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Work> inbox_;               // guarded by mutex_
-  Order order_ = Order::kPark;           // guarded by mutex_
-  bool pause_wanted_ = false;            // guarded by mutex_
-  bool fresh_run_ = false;               // guarded by mutex_: run() came, before_run() is due
-  std::atomic<bool> attention_{false};   // one of the above has changed: look before the next entry
+  std::deque<Work> inbox_;              // guarded by mutex_
+  Order order_ = Order::kPark;          // guarded by mutex_
+  bool pause_wanted_ = false;           // guarded by mutex_
+  bool fresh_run_ = false;              // guarded by mutex_: run() came, before_run() is due
+  std::atomic<bool> attention_{false};  // one of the above has changed: look before the next entry
   std::atomic<bool> retired_{false};
   std::atomic<std::uint64_t> exits_{0};
-  bool running_ = false;                 // this thread's own copy of order_ == kRun
+  bool running_ = false;  // this thread's own copy of order_ == kRun
 
   std::thread thread_;
 };

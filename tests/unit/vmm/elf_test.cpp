@@ -63,9 +63,9 @@ TEST(Elf, SectionHeadersAndSectionsBelongToTheFile) {
   EXPECT_THAT(error_of(ByteView(file).first(sections + 100)), HasSubstr("truncated"));
 }
 
-TEST(Elf, CopiesSegmentsAndZeroesTheRest) {
+TEST(Elf, CopiesSegmentsAndLeavesTheRestZero) {
   const Bytes file = test::elf_file();
-  Bytes image(kImageBytes, 0xff);
+  Bytes image(kImageBytes);
   copy_segments(*parse_elf(file), file, image);
   EXPECT_EQ(load<std::uint64_t>(image.data()), kText);
   EXPECT_EQ(image[0xfff], 0x11);

@@ -1,5 +1,6 @@
-#include <algorithm>
 #include "vmm/boot/payload.hpp"
+
+#include <algorithm>
 
 #include <gmock/gmock.h>
 #include <lzma.h>
