@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import re
 import subprocess
 import threading
@@ -37,7 +38,7 @@ class Stream:
         self._thread.start()
 
     def _pump(self) -> None:
-        while data := self._pipe.read1(65536):
+        while data := os.read(self._pipe.fileno(), 65536):
             with self._more:
                 self._text += data.decode(errors="replace")
                 self._more.notify_all()
