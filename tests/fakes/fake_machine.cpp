@@ -7,7 +7,8 @@ namespace ringside::fakes {
 namespace {
 
 constexpr std::uint64_t kTables = 0x1000;
-constexpr std::uint8_t kNop = 0x90, kInt3 = 0xcc, kJump = 0xeb, kHlt = 0xf4, kIncrement = 0xfe, kTwoByte = 0x0f;
+constexpr std::uint8_t kNop = 0x90, kInt3 = 0xcc, kJump = 0xeb, kHlt = 0xf4, kIncrement = 0xfe,
+                       kTwoByte = 0x0f;
 
 }  // namespace
 
@@ -100,7 +101,8 @@ Result<void> FakeVcpu::read(x86::RegGroups groups, x86::RegisterFile& into) {
   }
   for (const x86::RegGroup group : groups) {
     const x86::CpuFeatures& cpu = machine_.info_.features;
-    const bool lacks = (group == x86::RegGroup::kAvx && !cpu.avx) || (group == x86::RegGroup::kAvx512 && !cpu.avx512) ||
+    const bool lacks = (group == x86::RegGroup::kAvx && !cpu.avx) ||
+                       (group == x86::RegGroup::kAvx512 && !cpu.avx512) ||
                        (group == x86::RegGroup::kPkru && !cpu.pkru);
     into.set_available(group, !lacks);
   }
@@ -172,12 +174,21 @@ bool FakeVcpu::advance() {
 
 bool FakeVcpu::execute(std::uint64_t& dr6) {
   switch (fetch(0).value_or(kTwoByte)) {
-    case kNop: ++core_.rip; return true;
-    case kInt3: ++core_.rip, ++own_int3; return true;
-    case kJump: core_.rip += 2 + static_cast<std::uint64_t>(static_cast<std::int8_t>(fetch(1).value_or(0))); return true;
-    case kIncrement: return increment(dr6);
-    case kHlt: return true;
-    default: return false;
+    case kNop:
+      ++core_.rip;
+      return true;
+    case kInt3:
+      ++core_.rip, ++own_int3;
+      return true;
+    case kJump:
+      core_.rip += 2 + static_cast<std::uint64_t>(static_cast<std::int8_t>(fetch(1).value_or(0)));
+      return true;
+    case kIncrement:
+      return increment(dr6);
+    case kHlt:
+      return true;
+    default:
+      return false;
   }
 }
 

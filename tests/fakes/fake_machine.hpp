@@ -1,4 +1,5 @@
-// A machine without KVM: memory is an array, and a vCPU executes a handful of instructions when it is told to.
+// A machine without KVM: memory is an array, and a vCPU executes a handful of instructions when it is told
+// to.
 //
 // Everything happens in the test's thread, one call at a time, so that any interleaving can be written down:
 //   advance() executes one instruction of a running vCPU, with the debug hardware that the policy asked for;
@@ -63,12 +64,12 @@ class FakeVcpu final : public api::Vcpu, public api::VcpuAccess {
   void set_rip(std::uint64_t rip) { core_.rip = rip; }
   void reset();
 
-  int runs = 0;                             // how often run() came
-  int pauses = 0;                           // how often pause() came while it ran
-  int own_int3 = 0;                         // int3 that went to the guest
-  std::vector<std::uint64_t> own_traps;     // DR6 of #DB that went to the guest
-  std::set<x86::Reg> refused;               // writes to these fail
-  x86::RegisterFile registers;              // all but the core ones
+  int runs = 0;                          // how often run() came
+  int pauses = 0;                        // how often pause() came while it ran
+  int own_int3 = 0;                      // int3 that went to the guest
+  std::vector<std::uint64_t> own_traps;  // DR6 of #DB that went to the guest
+  std::set<x86::Reg> refused;            // writes to these fail
+  x86::RegisterFile registers;           // all but the core ones
   bool long_mode = true;
 
  private:
