@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <latch>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -86,6 +87,20 @@ TEST_F(KvmMachine, ResetReturnsToTheFirstInstructionWithRamAsAfterLoading) {
     EXPECT_EQ(qword(0x1800000), 0u);
     EXPECT_EQ(qword(kLinked + 0x100), 0x1111111111111111u);
   }
+}
+
+TEST_F(KvmMachine, WorkPostedAllTheTimeDoesNotDisturbAReset) {
+  boot({0xeb, 0xfe});
+  std::atomic<bool> over{false};
+  std::thread other([&] {
+    while (!over) machine_->vcpu(VcpuId{0}).post([](api::VcpuAccess&) {});
+  });
+  for (int round = 0; round < 30; ++round) {
+    EXPECT_TRUE(machine_->reset());
+    EXPECT_EQ(registers().rip, kEntry);
+  }
+  over = true;
+  other.join();
 }
 
 TEST_F(KvmMachine, AGuestThatSwitchesItselfOffEndsAndItsVcpusStay) {
