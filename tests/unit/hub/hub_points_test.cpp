@@ -395,6 +395,69 @@ TEST_F(HubPoints, AnEventThatWaitedIsDroppedWhenItsBreakpointHasGone) {
   EXPECT_GT(vcpu(1).rip(), kCode + 1);
 }
 
+TEST_F(HubPoints, AnEventThatWaitedIsDroppedWhenItsVcpuHasBeenMoved) {
+  vcpu(1).set_rip(kCode);
+  insert_int3(kCode + 1);
+  resume_all(*tracer_);
+  for (int i = 0; i < 2; ++i) vcpu(0).advance(), vcpu(1).advance();
+  poll();
+  const VcpuId waiting = take_stop(*tracer_)->vcpu == VcpuId{0} ? VcpuId{1} : VcpuId{0};
+  const std::uint64_t elsewhere = kCode + 0x20;
+  const ByteView rip = bytes_of(elsewhere);
+  tracer_->port->write_registers(waiting, {{x86::Reg::kRip, Bytes(rip.begin(), rip.end())}},
+                                 [](Result<void>) {});
+  poll();
+  resume_all(*tracer_);
+  EXPECT_THAT(tracer_->stops, IsEmpty());
+  execute(3);
+  EXPECT_GT(vcpu(waiting.number).rip(), elsewhere);
+}
+
+// Tracer 2 lets go of a vCPU on an int3 while the other runs; before that one is parked, tracer 3 takes hold.
+TEST_F(HubPoints, AHoldThatComesBeforeAStepOverKeepsTheVcpuWhereItIs) {
+  auto owner = attach_stopped();
+  insert_int3(kCode + 1);
+  ASSERT_TRUE(insert(*owner, software(kCode + 1)));
+  resume_all(*owner);
+  resume_all(*tracer_);
+  execute(2);
+  take_stop(*tracer_), take_stop(*owner);
+  resume_all(*tracer_);
+  ASSERT_TRUE(resume(*owner, {{VcpuId{1}, Kind::kContinue, {}}}));
+  ASSERT_TRUE(running(1));
+  machine_.prompt = false;
+  detach(owner);
+  EXPECT_FALSE(running(0));
+  auto third = attach();
+  bool stopped = false;
+  third->port->stop_all([&](Result<StopEvent> event) { stopped = event.has_value(); });
+  poll();
+  ASSERT_TRUE(vcpu(1).answer_pause());
+  poll();
+  machine_.prompt = true;
+  EXPECT_TRUE(stopped);
+  EXPECT_TRUE(none_running());
+  EXPECT_EQ(vcpu(0).rip(), kCode + 1);
+  resume_all(*third);
+  execute(2);
+  EXPECT_GT(vcpu(0).rip(), kCode + 1);
+  EXPECT_THAT(tracer_->stops, IsEmpty());
+}
+
+TEST_F(HubPoints, TwoTracersStepOneVcpuEachByItsOwnMeasure) {
+  auto other = attach_stopped();
+  ASSERT_TRUE(resume(*tracer_, {{VcpuId{0}, Kind::kStepRange, {Gva{kCode}, Gva{kCode + 3}}}}));
+  step(*other, 0);
+  execute(1);
+  EXPECT_EQ(reason(take_stop(*other)), StopReason::kStep);
+  EXPECT_THAT(tracer_->stops, IsEmpty());
+  resume_all(*other);
+  execute(2);
+  const auto event = take_stop(*tracer_);
+  ASSERT_EQ(reason(event), StopReason::kStep);
+  EXPECT_EQ(event->context.core.rip, kCode + 3);
+}
+
 // gdb takes all its breakpoints out at a stop and puts them back before it goes on.
 TEST_F(HubPoints, AnEventThatWaitedWhileItsBreakpointWasOutComesAgain) {
   vcpu(1).set_rip(kCode);
