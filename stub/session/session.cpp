@@ -30,11 +30,11 @@ void Session::start(tracer::PortFactory& factory) {
   }
   spdlog::info("tracer {} attached: {}", (*port)->id().number, label_);
   client_->attached(std::move(*port));
-  boost::asio::co_spawn(socket_.get_executor(), read_loop(), boost::asio::detached);
+  boost::asio::co_spawn(socket_.get_executor(), read_loop(shared_from_this()), boost::asio::detached);
 }
 
-boost::asio::awaitable<void> Session::read_loop() {
-  const auto self = shared_from_this();
+// `self` is a parameter, not a local: the body may begin later than whoever started it lets go.
+boost::asio::awaitable<void> Session::read_loop([[maybe_unused]] std::shared_ptr<Session> self) {
   while (!ended_) {
     const auto buffer = boost::asio::buffer(input_);
     const auto [error, size] = co_await socket_.async_read_some(buffer, kAwait);

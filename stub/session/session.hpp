@@ -36,7 +36,7 @@ class Session final : public Wire, public std::enable_shared_from_this<Session> 
   void stop_acks() override { acks_ = false; }
 
  private:
-  boost::asio::awaitable<void> read_loop();
+  boost::asio::awaitable<void> read_loop(std::shared_ptr<Session> self);
   void take(rsp::Frame frame);
   void take_packet(rsp::Packet packet);
   void send(std::string_view bytes);
