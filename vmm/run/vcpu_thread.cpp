@@ -66,9 +66,9 @@ void VcpuThread::post(Work work) {
 void VcpuThread::replace(std::unique_ptr<kvm::VcpuFd> fd, const dev::Bus& bus) {
   post([this, bus = &bus, fresh = std::move(fd)](api::VcpuAccess&) mutable {
     fresh->bind_thread();
+    set_kick_target(&fresh->run_page());  // first: a kick may come while the old page is unmapped
     fd_ = std::move(fresh);
     bus_ = bus;
-    set_kick_target(&fd_->run_page());
   });
 }
 
