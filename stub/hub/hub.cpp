@@ -144,6 +144,7 @@ void Hub::reset_machine(tracer::Done<void> done) {
         fresh.steps = std::move(vcpu.steps);
         vcpu = std::move(fresh);
       }
+      for (auto& [who, tracer] : tracers_) tracer.pending.clear();  // they tell of a life that is over
       fetch_contexts();
       exclusively([this] { static_cast<void>(apply(VcpuId{0})); });
     }

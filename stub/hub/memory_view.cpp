@@ -50,13 +50,14 @@ Bytes MemoryView::read_virtual(const x86::PagingState& paging, Gva at, std::size
 
 Result<void> MemoryView::write_physical(Gpa at, ByteView data) {
   Bytes below(data.begin(), data.end());
-  for (auto site = sites_.lower_bound(at); site != sites_.end() && site->first - at < data.size(); ++site) {
-    std::uint8_t& byte = below[static_cast<std::size_t>(site->first - at)];
-    site->second.original = byte;
-    byte = kInt3;
-  }
+  const auto first = sites_.lower_bound(at);
+  const auto inside = [&](auto site) { return site != sites_.end() && site->first - at < data.size(); };
+  for (auto site = first; inside(site); ++site) below[static_cast<std::size_t>(site->first - at)] = kInt3;
   if (!memory_.write(at, below)) {
     return fail(Errc::kNotMapped, fmt::format("no memory at guest-physical {:#x}", at.value));
+  }
+  for (auto site = first; inside(site); ++site) {
+    site->second.original = data[static_cast<std::size_t>(site->first - at)];
   }
   return {};
 }
@@ -66,6 +67,9 @@ Result<void> MemoryView::write_virtual(const x86::PagingState& paging, Gva at, B
   for (std::size_t done = 0; done < data.size(); done += bytes_to_page_end(at + done)) {
     const std::optional<Gpa> where = translate(paging, at + done);
     if (!where) return fail(Errc::kNotMapped, fmt::format("{:#x} is not mapped", (at + done).value));
+    if (!memory_.load_at<std::uint8_t>(*where)) {
+      return fail(Errc::kNotMapped, fmt::format("no memory behind {:#x}", (at + done).value));
+    }
     pieces.emplace(done, *where);
   }
   for (const auto& [offset, where] : pieces) {

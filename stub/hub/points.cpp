@@ -57,8 +57,7 @@ x86::DebugSlot execute_slot(Gva at) { return {.at = at, .length = 1, .kind = x86
 
 bool PointTable::add(TracerId owner, const PointSpec& spec) {
   Owners& owners = points_[spec];
-  owners.insert(owner);
-  return owners.size() == 1;
+  return owners.insert(owner).second && owners.size() == 1;
 }
 
 bool PointTable::remove(TracerId owner, const PointSpec& spec) {

@@ -71,6 +71,9 @@ Listener::Listener(Acceptor acceptor, std::string name, std::string path)
       path_(std::move(path)) {}
 
 Listener::~Listener() {
+  for (const auto& weak : sessions_) {
+    if (const auto session = weak.lock()) session->end("the monitor ends");
+  }
   if (!path_.empty()) ::unlink(path_.c_str());
 }
 

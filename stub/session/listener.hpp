@@ -23,6 +23,7 @@ class Listener {
   // slash a Unix socket of mode 0600.  The error says what is wrong: in use, no permission, no such address.
   static Result<std::unique_ptr<Listener>> open(boost::asio::any_io_executor executor,
                                                 std::string_view address);
+  // Ends every connection that it accepted.
   ~Listener();
 
   // As it can be typed again: "127.0.0.1:1234", "unix:/run/user/0/r.sock".

@@ -30,6 +30,8 @@ class Session final : public Wire, public std::enable_shared_from_this<Session> 
   void start(tracer::PortFactory& factory);
   // Ends the connection once everything has been sent.
   void close_when_sent() override;
+  // Ends it now: detaches, whatever is unsent.
+  void end(std::string_view why);
   void send_packet(std::string_view body) override;
   void stop_acks() override { acks_ = false; }
 
@@ -39,7 +41,6 @@ class Session final : public Wire, public std::enable_shared_from_this<Session> 
   void take_packet(rsp::Packet packet);
   void send(std::string_view bytes);
   void write_more();
-  void end(std::string_view why);
 
   Socket socket_;
   std::string label_;

@@ -95,6 +95,11 @@ class Reports final : public api::MachineListener {
     stops_.pop_front();
     return report;
   }
+  std::optional<api::GuestEnd> wait_end() {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::chrono::seconds(20), [this] { return end_.has_value(); });
+    return end_;
+  }
   std::size_t waiting() {
     std::lock_guard lock(mutex_);
     return stops_.size();

@@ -37,6 +37,10 @@ _EDITS = [  # file, what it says, what it shall say
     ("iodev/network/eth_slirp.cc", "#define MAX_HOSTFWD 5", "#define MAX_HOSTFWD 64"),
     # Memory in one piece, in order: load_RAM() takes that for granted.
     ("memory/memory_stub.cc", "  if (0) {\n    // all guest memory", "  if (guest <= host) {\n    // all guest memory"),
+    # At VM entry the interrupt mask is computed before the CPU counts as a guest's: one that is entered with IF=0 and
+    # spins would keep L1's own interrupts out for ever (SDM 3C 25.1, "external-interrupt exiting" ignores IF).
+    ("cpu/vmx.cc", "  BX_CPU_THIS_PTR in_vmx_guest = true;\n\n  unmask_event(BX_EVENT_INIT);",
+     "  BX_CPU_THIS_PTR in_vmx_guest = true;\n  handleInterruptMaskChange();\n\n  unmask_event(BX_EVENT_INIT);"),
 ]
 _CMDLINE = " clearcpuid=rdrand,rdseed,aperfmperf norandmaps"
 

@@ -66,7 +66,7 @@ void VcpuThread::post(Work work) {
 void VcpuThread::replace(std::unique_ptr<kvm::VcpuFd> fd, const dev::Bus& bus) {
   post([this, bus = &bus, fresh = std::move(fd)](api::VcpuAccess&) mutable {
     fresh->bind_thread();
-    set_kick_target(&fresh->run_page());  // first: a kick may come while the old page is unmapped
+    set_kick_target(&fresh->run_page());  // first: a kick may come at any time, and the old page goes with the old fd
     fd_ = std::move(fresh);
     bus_ = bus;
   });

@@ -34,7 +34,7 @@ double share_inside(const RelocationTable& table, ByteView image, Gva text, std:
 }
 
 TEST(RealKernels, UnpackAndMoveTheWayTheyWould) {
-  if (kernels().empty()) GTEST_SKIP() << "RINGSIDE_TEST_KERNELS is not set";
+  ASSERT_FALSE(kernels().empty()) << "set RINGSIDE_TEST_KERNELS to bzImages, separated by colons";
   for (const std::string& name : kernels()) {
     SCOPED_TRACE(name);
     const Bytes file = read_file("kernel", name, mem::kGiB).value();
@@ -52,7 +52,7 @@ TEST(RealKernels, UnpackAndMoveTheWayTheyWould) {
 }
 
 TEST(RealKernels, LoadWithAndWithoutASlide) {
-  if (kernels().empty()) GTEST_SKIP() << "RINGSIDE_TEST_KERNELS is not set";
+  ASSERT_FALSE(kernels().empty()) << "set RINGSIDE_TEST_KERNELS to bzImages, separated by colons";
   auto ram = std::move(mem::GuestRam::create(512 * mem::kMiB)).value();
   for (const std::string& name : kernels()) {
     SCOPED_TRACE(name);

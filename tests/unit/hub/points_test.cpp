@@ -1,0 +1,219 @@
+#include "stub/hub/points.hpp"
+
+#include <gmock/gmock.h>
+
+namespace ringside::hub {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+constexpr TracerId kAlice{1}, kBob{2};
+
+PointSpec software(std::uint64_t at) { return {PointKind::kSoftware, Gva{at}, 1}; }
+PointSpec hardware(std::uint64_t at) { return {PointKind::kHardware, Gva{at}, 1}; }
+PointSpec watch(std::uint64_t at, std::uint64_t length = 8) { return {PointKind::kWrite, Gva{at}, length}; }
+bool everything(Gva) { return true; }
+bool nothing(Gva) { return false; }
+
+x86::DebugSlot execute(std::uint64_t at) {
+  return {.at = Gva{at}, .length = 1, .kind = x86::WatchKind::kExecute};
+}
+x86::DebugSlot write8(std::uint64_t at) {
+  return {.at = Gva{at}, .length = 8, .kind = x86::WatchKind::kWrite};
+}
+
+PointTable table_of(std::initializer_list<PointSpec> specs) {
+  PointTable table;
+  for (const PointSpec& spec : specs) table.add(kAlice, spec);
+  return table;
+}
+Mechanisms plan(const PointTable& table, const Mechanisms& current = {}) {
+  return plan_mechanisms(table, current, everything).value();
+}
+std::ptrdiff_t free_slots(const Mechanisms& planned) {
+  return std::ranges::count_if(planned.slots, [](const auto& slot) { return !slot.has_value(); });
+}
+std::string refusal(const PointTable& table, const Mechanisms& current = {},
+                    bool (*mapped)(Gva) = everything) {
+  const auto planned = plan_mechanisms(table, current, mapped);
+  return planned ? "not refused" : planned.error().text;
+}
+
+TEST(PointTable, OnlyTheFirstClaimAndTheLastReleaseChangeTheSet) {
+  PointTable table;
+  EXPECT_TRUE(table.add(kAlice, software(1)));
+  EXPECT_FALSE(table.add(kAlice, software(1)));
+  EXPECT_FALSE(table.add(kBob, software(1)));
+  EXPECT_FALSE(table.remove(kAlice, software(1)));
+  EXPECT_TRUE(table.remove(kBob, software(1)));
+  EXPECT_FALSE(table.remove(kBob, software(1)));
+  EXPECT_THAT(table.points(), IsEmpty());
+}
+
+TEST(PointTable, RemovingWhatIsNotOnesOwnDoesNothing) {
+  PointTable table;
+  table.add(kAlice, software(1));
+  EXPECT_FALSE(table.remove(kBob, software(1)));
+  EXPECT_FALSE(table.remove(kAlice, hardware(1)));
+  EXPECT_EQ(table.owned_by(kAlice), 1u);
+}
+
+TEST(PointTable, RemoveAllTakesOneTracersClaimsOnly) {
+  PointTable table;
+  table.add(kAlice, software(1));
+  table.add(kBob, software(1));
+  table.add(kAlice, watch(0x100));
+  EXPECT_TRUE(table.remove_all(kAlice));
+  EXPECT_EQ(table.owned_by(kAlice), 0u);
+  EXPECT_EQ(table.owned_by(kBob), 1u);
+  EXPECT_FALSE(table.remove_all(kAlice));
+}
+
+TEST(PointTable, RemoveAllOfSharedPointsChangesNothingThatIsInserted) {
+  PointTable table;
+  table.add(kAlice, software(1));
+  table.add(kBob, software(1));
+  EXPECT_FALSE(table.remove_all(kAlice));
+}
+
+TEST(PointTable, BreakpointOwnersAreThoseOfBothKinds) {
+  PointTable table;
+  table.add(kAlice, software(0x10));
+  table.add(kBob, hardware(0x10));
+  table.add(kBob, watch(0x10));
+  EXPECT_THAT(table.breakpoint_owners(Gva{0x10}), ElementsAre(kAlice, kBob));
+  EXPECT_THAT(table.breakpoint_owners(Gva{0x11}), IsEmpty());
+}
+
+TEST(PlanMechanisms, DebugRegistersComeFirst) {
+  const Mechanisms planned = plan(table_of({software(1), software(2), software(3), software(4)}));
+  EXPECT_THAT(planned.int3, IsEmpty());
+  for (const auto& slot : planned.slots) EXPECT_TRUE(slot.has_value());
+}
+
+TEST(PlanMechanisms, TheFifthSoftwareBreakpointIsAnInt3) {
+  const Mechanisms four = plan(table_of({software(1), software(2), software(3), software(4)}));
+  const Mechanisms five =
+      plan(table_of({software(0), software(1), software(2), software(3), software(4)}), four);
+  EXPECT_THAT(five.int3, ElementsAre(Gva{0}));
+  EXPECT_EQ(five.slots, four.slots);
+}
+
+TEST(PlanMechanisms, AWatchpointTakesASlotFromASoftwareBreakpoint) {
+  const Mechanisms four = plan(table_of({software(1), software(2), software(3), software(4)}));
+  const Mechanisms planned =
+      plan(table_of({software(1), software(2), software(3), software(4), watch(0x100)}), four);
+  EXPECT_EQ(planned.int3.size(), 1u);
+  EXPECT_THAT(planned.slots, testing::Contains(write8(0x100)));
+}
+
+TEST(PlanMechanisms, AHardwareBreakpointTakesASlotFromASoftwareBreakpoint) {
+  const Mechanisms four = plan(table_of({software(1), software(2), software(3), software(4)}));
+  const Mechanisms planned =
+      plan(table_of({software(1), software(2), software(3), software(4), hardware(9)}), four);
+  EXPECT_EQ(planned.int3.size(), 1u);
+  EXPECT_THAT(planned.slots, testing::Contains(execute(9)));
+}
+
+TEST(PlanMechanisms, SoftwareAndHardwareAtOneAddressShareASlot) {
+  const Mechanisms planned = plan(table_of({software(9), hardware(9)}));
+  EXPECT_THAT(planned.int3, IsEmpty());
+  EXPECT_EQ(std::ranges::count(planned.slots, std::optional(execute(9))), 1);
+  EXPECT_EQ(free_slots(planned), 3);
+}
+
+TEST(PlanMechanisms, TwoReadersOfOneRangeShareASlot) {
+  PointTable table = table_of({{PointKind::kRead, Gva{0x100}, 8}});
+  table.add(kBob, {PointKind::kAccess, Gva{0x100}, 8});
+  EXPECT_EQ(free_slots(plan(table)), 3);
+}
+
+TEST(PlanMechanisms, WhatStaysKeepsItsSlotWhenOthersGo) {
+  const Mechanisms four = plan(table_of({hardware(1), hardware(2), hardware(3), hardware(4)}));
+  const Mechanisms two = plan(table_of({hardware(2), hardware(4)}), four);
+  for (std::size_t i = 0; i < 4; ++i) {
+    const bool stays = four.slots[i] == execute(2) || four.slots[i] == execute(4);
+    EXPECT_EQ(two.slots[i], stays ? four.slots[i] : std::nullopt);
+  }
+}
+
+TEST(PlanMechanisms, ThePlanOfAPlanIsItself) {
+  const PointTable table =
+      table_of({software(1), software(2), software(3), software(4), software(5), hardware(6), watch(0x100)});
+  const Mechanisms once = plan(table);
+  EXPECT_EQ(plan(table, once), once);
+}
+
+TEST(PlanMechanisms, AnInt3MovesBackToASlotThatIsFreeAgain) {
+  const PointTable five = table_of({software(1), software(2), software(3), software(4), software(5)});
+  const Mechanisms before = plan(five);
+  const Gva as_int3 = *before.int3.begin();
+  PointTable fewer = five;
+  for (const auto& slot : before.slots) {
+    if (slot) {
+      fewer.remove(kAlice, software(slot->at.value));
+      break;
+    }
+  }
+  const Mechanisms after = plan(fewer, before);
+  EXPECT_THAT(after.int3, IsEmpty());
+  EXPECT_THAT(after.slots, testing::Contains(execute(as_int3.value)));
+}
+
+TEST(PlanMechanisms, AnAddressWithoutMemoryGetsASlotBeforeOthers) {
+  const Mechanisms four = plan(table_of({software(1), software(2), software(3), software(4)}));
+  const PointTable table = table_of({software(1), software(2), software(3), software(4), software(0x9999)});
+  const auto planned = plan_mechanisms(table, four, [](Gva at) { return at != Gva{0x9999}; });
+  ASSERT_TRUE(planned);
+  EXPECT_THAT(planned->slots, testing::Contains(execute(0x9999)));
+  EXPECT_EQ(planned->int3.size(), 1u);
+}
+
+TEST(PlanMechanisms, AnInt3ThatIsInNeedsNoMappingToStay) {
+  const PointTable five = table_of({software(1), software(2), software(3), software(4), software(5)});
+  const Mechanisms before = plan(five);
+  const auto after = plan_mechanisms(five, before, nothing);  // the guest has switched its tables
+  ASSERT_TRUE(after) << after.error().text;
+  EXPECT_EQ(*after, before);
+}
+
+TEST(PlanMechanisms, FiveUnmappedBreakpointsAreTooMany) {
+  EXPECT_THAT(
+      refusal(table_of({software(1), software(2), software(3), software(4), software(5)}), {}, nothing),
+      HasSubstr("not mapped yet and no debug register is left"));
+}
+
+TEST(PlanMechanisms, AFifthSlotIsRefusedWithWhoHasWhat) {
+  PointTable table = table_of({hardware(0x1000), hardware(0x2000), watch(0x3000)});
+  table.add(kBob, {PointKind::kAccess, Gva{0x4000}, 4});
+  table.add(kBob, hardware(0x5000));
+  const std::string text = refusal(table);
+  EXPECT_THAT(text, HasSubstr("all 4 debug registers are in use"));
+  EXPECT_THAT(text, HasSubstr("hbreak 0x1000 (tracer 1)"));
+  EXPECT_THAT(text, HasSubstr("watch 0x3000+8 (tracer 1)"));
+  EXPECT_THAT(text, HasSubstr("awatch 0x4000+4 (tracer 2)"));
+  EXPECT_THAT(text, HasSubstr("delete one of them first"));
+}
+
+TEST(PlanMechanisms, AnUnalignedWatchTakesSeveralSlots) {
+  const Mechanisms planned = plan(table_of({watch(0x1001, 8)}));
+  EXPECT_LT(free_slots(planned), 3);
+}
+
+TEST(SlotsNeeded, RefusesWhatNoFourSlotsReach) {
+  EXPECT_FALSE(slots_needed(watch(0x1000, 64)));
+  EXPECT_FALSE(slots_needed(watch(0x1000, 0)));
+  EXPECT_TRUE(slots_needed(watch(0x1000, 32)));
+}
+
+TEST(PointSpec, ToText) {
+  EXPECT_EQ(to_text(software(0x10)), "break 0x10");
+  EXPECT_EQ(to_text(hardware(0x10)), "hbreak 0x10");
+  EXPECT_EQ(to_text(watch(0x10, 4)), "watch 0x10+4");
+  EXPECT_EQ(to_text({PointKind::kRead, Gva{0x10}, 2}), "rwatch 0x10+2");
+  EXPECT_EQ(to_text({PointKind::kAccess, Gva{0x10}, 1}), "awatch 0x10+1");
+}
+
+}  // namespace
+}  // namespace ringside::hub
