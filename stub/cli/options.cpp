@@ -68,6 +68,7 @@ void add_run(CLI::App& app, RunOptions& options, RunTexts& texts) {
                  "listen for gdb on :PORT (loopback), HOST:PORT or unix:PATH; may be repeated");
   app.add_flag("--wait", options.wait, "do not run before the first gdb says so");
   app.add_option("--log-level", options.log_level, "trace, debug, info, warn, error or off, on stderr")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
       ->capture_default_str();
   app.add_option("--log-file", options.log_file, "log there instead");
   app.footer(kFooter);
