@@ -75,6 +75,7 @@ constexpr std::uint8_t kHarmless0f01[] = {
 };
 
 bool is_system_instruction(const InsnLayout& insn) {
+  if (insn.map == 1 && insn.opcode == 0x1e) return insn.repeat != 0;  // rdssp, odd endbr
   if (insn.map != 1 || insn.opcode != 0x01 || insn.has_memory() || insn.group() == 4)
     return false;  // 4: smsw
   return std::ranges::find(kHarmless0f01, insn.modrm) == std::end(kHarmless0f01);
