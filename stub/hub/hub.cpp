@@ -43,6 +43,7 @@ Result<std::unique_ptr<tracer::Port>> Hub::attach(std::string label, tracer::Eve
   Tracer& tracer = tracers_[id];
   tracer.label = std::move(label);
   tracer.events = &events;
+  for (std::uint32_t i = 0; i < vcpus_.size(); ++i) tracer.resumed.insert(VcpuId{i});
   auto port = std::make_unique<TracerPort>(*this, id);
   tracer.port = port.get();
   return port;
@@ -69,6 +70,7 @@ void Hub::stop_all(TracerId who, tracer::Done<tracer::StopEvent> done) {
   // From now on this tracer's own holds do what --wait did.
   if (std::exchange(waiting_for_first_, false)) release_monitor();
   tracer.view = View::kStopping;
+  tracer.cpus.assign(vcpus_.size(), View::kStopping);
   tracer.stop_done = std::move(done);
   settle();
 }
@@ -81,9 +83,36 @@ void Hub::interrupt(TracerId who) {
   settle();
 }
 
+void Hub::stop(TracerId who, const std::vector<VcpuId>& vcpus) {
+  Tracer& tracer = tracers_.at(who);
+  if (ended_ || !tracer.non_stop) return;
+  for (const VcpuId vcpu : vcpus) {
+    if (tracer.cpus.at(vcpu.number) != View::kRunning) continue;
+    holds_.take(vcpu, who);
+    tracer.cpus[vcpu.number] = View::kStopping;
+  }
+  settle();
+}
+
+// What the tracer sees carries over; clients change the mode before they first ask for a stop.
+void Hub::set_non_stop(TracerId who, bool on) {
+  Tracer& tracer = tracers_.at(who);
+  if (std::exchange(tracer.non_stop, on) == on) return;
+  if (on) {
+    tracer.cpus.assign(vcpus_.size(), tracer.view);
+    return;
+  }
+  tracer.view = View::kRunning;
+  if (holds_.holds_any(who)) interrupt(who);
+}
+
 Result<void> Hub::resume(TracerId who, std::vector<tracer::ResumeAction> actions) {
   Tracer& tracer = tracers_.at(who);
   if (ended_) return fail(Errc::kGone, "the guest has ended");
+  if (tracer.non_stop) {
+    resume_each(who, tracer, actions);
+    return {};
+  }
   if (tracer.view != View::kStopped) return fail(Errc::kBusy, "the guest is not stopped for you");
   drop_stale_events(who, tracer);
   for (const tracer::ResumeAction& action : actions) tracer.resumed.insert(action.vcpu);
@@ -98,7 +127,33 @@ Result<void> Hub::resume(TracerId who, std::vector<tracer::ResumeAction> actions
   tracer.view = View::kRunning;
   for (const tracer::ResumeAction& action : actions) release_for(who, action);
   settle();
-  say_who_is_waited_for(who);
+  say_who_is_waited_for(who, actions);
+  return {};
+}
+
+void Hub::resume_each(TracerId who, Tracer& tracer, const std::vector<tracer::ResumeAction>& actions) {
+  for (const tracer::ResumeAction& action : actions) {
+    View& view = tracer.cpus.at(action.vcpu.number);
+    if (view != View::kStopped) continue;
+    view = View::kRunning;
+    release_for(who, action);
+  }
+  settle();
+  say_who_is_waited_for(who, actions);
+}
+
+Result<void> Hub::release_other(TracerId other, TracerId by) {
+  const auto found = tracers_.find(other);
+  if (found == tracers_.end())
+    return fail(Errc::kNotFound, fmt::format("there is no tracer {}", other.number));
+  if (!holds_.holds_any(other)) {
+    return fail(Errc::kNotFound, fmt::format("tracer {} holds nothing", other.number));
+  }
+  holds_.release_all(other);
+  for (Vcpu& vcpu : vcpus_) vcpu.steps.erase(other);
+  found->second.events->on_message(
+      fmt::format("tracer {} has taken your holds away: the guest runs", by.number));
+  settle();
   return {};
 }
 

@@ -70,9 +70,11 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
     std::string label;
     tracer::Events* events = nullptr;
     tracer::Port* port = nullptr;  // owned by the connection; null while it is being made
-    View view = View::kRunning;
+    View view = View::kRunning;    // all-stop
+    bool non_stop = false;
+    std::vector<View> cpus;  // non-stop: of each vCPU
     std::deque<tracer::StopEvent> pending;
-    std::set<VcpuId> resumed;                   // since its last stop
+    std::set<VcpuId> resumed;                   // all-stop: since its last stop
     tracer::Done<tracer::StopEvent> stop_done;  // stop_all() waits for its answer
     bool hold_interrupts = true;
     bool told_to_wait = false;
@@ -87,7 +89,10 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void vcpu_died(VcpuId id);
   void report_death(VcpuId id, TracerId who);
   void concern(TracerId who, tracer::StopEvent event);
+  bool deliver_to(TracerId who, Tracer& tracer);
+  bool deliver_each(TracerId who, Tracer& tracer);
   void deliver(Tracer& tracer);
+  static void hand_over(Tracer& tracer, tracer::StopEvent event);
   void drop_stale_events(TracerId who, Tracer& tracer);
   void handle_end(api::GuestEnd end, const std::string& detail);
   void end_untraced(VcpuId id);
@@ -104,7 +109,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void finish_step_over();
   void enter(VcpuId id);
   void release_monitor();
-  void say_who_is_waited_for(TracerId who);
+  void say_who_is_waited_for(TracerId who, const std::vector<tracer::ResumeAction>& actions);
 
   // hub_points.cpp
   void insert(TracerId who, VcpuId vcpu, const PointSpec& spec, tracer::Done<void> done);
@@ -124,7 +129,11 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void detach(TracerId who);
   void stop_all(TracerId who, tracer::Done<tracer::StopEvent> done);
   void interrupt(TracerId who);
+  void stop(TracerId who, const std::vector<VcpuId>& vcpus);
+  void set_non_stop(TracerId who, bool on);
   Result<void> resume(TracerId who, std::vector<tracer::ResumeAction> actions);
+  void resume_each(TracerId who, Tracer& tracer, const std::vector<tracer::ResumeAction>& actions);
+  Result<void> release_other(TracerId other, TracerId by);
   void release_for(TracerId who, const tracer::ResumeAction& action);
   void fetch_contexts();
   void reset_machine(tracer::Done<void> done);

@@ -30,14 +30,7 @@ bool Hub::settle_once() {
   }
   if (run_exclusive()) return true;
   for (auto& [who, tracer] : tracers_) {
-    const auto held_and_parked = [&](std::size_t i) {
-      return vcpus_[i].settled() && holds_.holds(VcpuId{static_cast<std::uint32_t>(i)}, who);
-    };
-    bool ready = tracer.view == View::kStopping && !stepping_over_;
-    for (std::size_t i = 0; ready && i < vcpus_.size(); ++i) ready = held_and_parked(i);
-    if (!ready) continue;
-    deliver(tracer);
-    return true;  // tracers_ may have changed
+    if (deliver_to(who, tracer)) return true;  // tracers_ may have changed
   }
   if (ended_) return false;
   for (std::size_t i = 0; i < vcpus_.size(); ++i) {
@@ -132,15 +125,16 @@ void Hub::finish_step_over() {
   release_monitor();
 }
 
-void Hub::say_who_is_waited_for(TracerId who) {
-  Tracer& tracer = tracers_.at(who);
-  if (tracer.told_to_wait) return;
+void Hub::say_who_is_waited_for(TracerId who, const std::vector<tracer::ResumeAction>& actions) {
+  const auto found = tracers_.find(who);
+  if (found == tracers_.end() || found->second.told_to_wait) return;
+  Tracer& tracer = found->second;
   std::string text;
-  for (std::size_t i = 0; i < vcpus_.size(); ++i) {
-    for (const TracerId other : holds_.holders(VcpuId{static_cast<std::uint32_t>(i)})) {
+  for (const tracer::ResumeAction& action : actions) {
+    for (const TracerId other : holds_.holders(action.vcpu)) {
       if (other == kMonitor || other == who) continue;
-      text += fmt::format("{}CPU {} by tracer {} ({})", text.empty() ? "" : ", ", i, other.number,
-                          tracers_.contains(other) ? tracers_.at(other).label : "gone");
+      text += fmt::format("{}CPU {} by tracer {} ({})", text.empty() ? "" : ", ", action.vcpu.number,
+                          other.number, tracers_.contains(other) ? tracers_.at(other).label : "gone");
     }
   }
   if (text.empty()) return;

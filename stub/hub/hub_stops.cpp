@@ -124,7 +124,12 @@ void Hub::step_done(VcpuId id) {
 void Hub::vcpu_died(VcpuId id) {
   const Vcpu& vcpu = at(id);
   spdlog::error("CPU {}: {} at rip {:#x}", id.number, vcpu.detail, vcpu.context.core.rip);
-  for (const auto& [who, tracer] : tracers_) report_death(id, who);
+  for (auto& [who, tracer] : tracers_) {
+    report_death(id, who);
+    if (!tracer.non_stop) continue;
+    holds_.take_all(who);
+    std::ranges::replace(tracer.cpus, View::kRunning, View::kStopping);
+  }
 }
 
 void Hub::report_death(VcpuId id, TracerId who) {
@@ -140,8 +145,14 @@ void Hub::concern(TracerId who, StopEvent event) {
   const auto found = tracers_.find(who);
   if (found == tracers_.end()) return;
   Tracer& tracer = found->second;
-  holds_.take_all(who);
-  if (tracer.view == View::kRunning) tracer.view = View::kStopping;
+  if (tracer.non_stop) {
+    holds_.take(event.vcpu, who);
+    View& view = tracer.cpus.at(event.vcpu.number);
+    if (view == View::kRunning) view = View::kStopping;
+  } else {
+    holds_.take_all(who);
+    if (tracer.view == View::kRunning) tracer.view = View::kStopping;
+  }
   // One event a vCPU: of two at one instruction the first counts, except that a step's end says the least.
   for (StopEvent& pending : tracer.pending) {
     if (pending.vcpu != event.vcpu) continue;
@@ -149,6 +160,57 @@ void Hub::concern(TracerId who, StopEvent event) {
     return;
   }
   tracer.pending.push_back(std::move(event));
+}
+
+// Tells the tracer of a stop for which all is ready; false when there is none.
+bool Hub::deliver_to(TracerId who, Tracer& tracer) {
+  if (stepping_over_) return false;
+  if (tracer.non_stop) return deliver_each(who, tracer);
+  if (tracer.view != View::kStopping) return false;
+  for (std::size_t i = 0; i < vcpus_.size(); ++i) {
+    if (!vcpus_[i].settled() || !holds_.holds(VcpuId{static_cast<std::uint32_t>(i)}, who)) return false;
+  }
+  deliver(tracer);
+  return true;
+}
+
+// Non-stop: one vCPU, as soon as it is parked.  stop_all() waits for all of them, and its answer is the one
+// with an event, if any.
+bool Hub::deliver_each(TracerId who, Tracer& tracer) {
+  std::optional<VcpuId> chosen;
+  bool has_event = false;
+  for (std::size_t i = 0; i < vcpus_.size(); ++i) {
+    const VcpuId id{static_cast<std::uint32_t>(i)};
+    if (tracer.cpus[i] != View::kStopping) continue;
+    if (!vcpus_[i].settled() || !holds_.holds(id, who)) {
+      if (tracer.stop_done) return false;
+      continue;
+    }
+    const bool event = std::ranges::any_of(tracer.pending, [id](const auto& one) { return one.vcpu == id; });
+    if (!chosen || (event && !has_event)) chosen = id;
+    has_event = has_event || event;
+  }
+  if (!chosen) return false;
+  StopEvent event{
+      .vcpu = *chosen, .reason = StopReason::kNone, .at = {}, .context = at(*chosen).context, .detail = {}};
+  const auto waiting = std::ranges::find(tracer.pending, *chosen, &StopEvent::vcpu);
+  if (waiting != tracer.pending.end()) {
+    event = std::move(*waiting);
+    tracer.pending.erase(waiting);
+  }
+  tracer.cpus[chosen->number] = View::kStopped;
+  hand_over(tracer, std::move(event));
+  return true;
+}
+
+void Hub::hand_over(Tracer& tracer, StopEvent event) {
+  if (tracer.stop_done) {
+    auto done = std::move(tracer.stop_done);
+    tracer.stop_done = nullptr;
+    done(std::move(event));
+  } else {
+    tracer.events->on_stop(event);
+  }
 }
 
 void Hub::deliver(Tracer& tracer) {
@@ -163,13 +225,7 @@ void Hub::deliver(Tracer& tracer) {
   }
   tracer.view = View::kStopped;
   tracer.resumed.clear();
-  if (tracer.stop_done) {
-    auto done = std::move(tracer.stop_done);
-    tracer.stop_done = nullptr;
-    done(std::move(event));
-  } else {
-    tracer.events->on_stop(event);
-  }
+  hand_over(tracer, std::move(event));
 }
 
 // A breakpoint event that waited is void when its point has gone or its vCPU has been moved.  The vCPU then

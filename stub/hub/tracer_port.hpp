@@ -20,6 +20,8 @@ class TracerPort final : public tracer::Port {
   Result<void> resume(std::vector<tracer::ResumeAction> actions) override {
     return hub_.resume(id_, std::move(actions));
   }
+  void set_non_stop(bool on) override { hub_.set_non_stop(id_, on); }
+  void stop(const std::vector<VcpuId>& vcpus) override { hub_.stop(id_, vcpus); }
 
   void read_memory(VcpuId vcpu, tracer::AddressSpace space, Gva at, std::size_t size,
                    tracer::Done<Bytes> done) override;
@@ -54,6 +56,7 @@ class TracerPort final : public tracer::Port {
   std::string describe_points() const override { return hub_.describe_points(); }
   std::string describe_machine() const override { return hub_.describe_machine(); }
   void reset_machine(tracer::Done<void> done) override { hub_.reset_machine(std::move(done)); }
+  Result<void> release(TracerId other) override { return hub_.release_other(other, id_); }
   void quit_machine() override { hub_.quit_machine(); }
 
  private:

@@ -21,7 +21,7 @@ constexpr std::array<ServerFeatureRow, kServerFeatureCount> kTable = {{
     {kNoResumed, "no-resumed+", true},
     {kBinaryUpload, "binary-upload+", true},
     {kErrorMessage, "error-message+", true},
-    {kNonStop, "QNonStop+", false},
+    {kNonStop, "QNonStop+", true},
     {kConditionalBreakpoints, "ConditionalBreakpoints+", false},
     {kBreakpointCommands, "BreakpointCommands+", false},
     {kCatchSyscalls, "QCatchSyscalls+", false},

@@ -38,8 +38,8 @@ enum class ServerFeature : std::uint8_t {
   kNoResumed,
   kBinaryUpload,
   kErrorMessage,
-  // Off until the session switches them on:
   kNonStop,
+  // Off until the session switches them on:
   kConditionalBreakpoints,
   kBreakpointCommands,
   kCatchSyscalls,

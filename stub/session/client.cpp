@@ -89,12 +89,20 @@ void Client::interrupt() {
 }
 
 void Client::handle(const rsp::InterruptAll&) {
+  if (non_stop_) {
+    interrupt_each();
+    return;
+  }
   interrupt();
   reply("OK");
 }
 
 void Client::on_stop(const StopEvent& event) {
   stopped_ = event;
+  if (non_stop_) {
+    notice(event);
+    return;
+  }
   if (!std::exchange(running_, false)) return;
   access_ = event.vcpu;
   if (!event.detail.empty()) print(event.detail + "\n");
@@ -103,6 +111,11 @@ void Client::on_stop(const StopEvent& event) {
 
 void Client::on_guest_end(std::string detail) {
   guest_end_ = std::move(detail);
+  if (non_stop_) {
+    notices_.push({std::nullopt, rsp::exited_reply(0, agreed_)});
+    announce();
+    return;
+  }
   if (!std::exchange(running_, false)) return;
   if (!guest_end_->empty()) print(*guest_end_ + "\n");
   reply(rsp::exited_reply(0, agreed_));
@@ -113,13 +126,19 @@ void Client::on_message(const std::string& text) {
   if (running_) print(text + "\n");
 }
 
+// Of a stop without an event of its own: asked for, or together with another vCPU.
+std::uint8_t Client::quiet_signal(VcpuId vcpu) const {
+  if (non_stop_) return interrupted_cpus_.contains(vcpu) ? rsp::kSignalInt : rsp::kSignalNone;
+  return interrupted_ ? rsp::kSignalInt : rsp::kSignalTrap;
+}
+
 std::string Client::stop_text(const StopEvent& event) const {
   rsp::StopReply stop;
   stop.vcpu = event.vcpu;
   using Kind = rsp::StoppedByWatch::Kind;
   switch (event.reason) {
     case StopReason::kNone:
-      stop.signal = interrupted_ ? rsp::kSignalInt : rsp::kSignalTrap;
+      stop.signal = quiet_signal(event.vcpu);
       break;
     case StopReason::kStep:
       break;
@@ -197,6 +216,10 @@ void Client::handle(const rsp::ReadXfer& request) {
 void Client::handle(const rsp::QueryStopReason&) {
   if (guest_end_) {
     reply(rsp::exited_reply(0, agreed_));
+    return;
+  }
+  if (non_stop_) {
+    query_each_stop();
     return;
   }
   port_->stop_all(then<StopEvent>([](Client& self, Result<StopEvent> stopped) {

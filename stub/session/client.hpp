@@ -14,6 +14,7 @@
 #include "stub/rsp/features.hpp"
 #include "stub/rsp/reply.hpp"
 #include "stub/rsp/request.hpp"
+#include "stub/session/notices.hpp"
 #include "stub/session/wire.hpp"
 #include "stub/tracer/port.hpp"
 
@@ -59,7 +60,7 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   void handle(const rsp::MustReplyEmpty&) { reply({}); }
   void handle(const rsp::StartNoAckMode&);
   void handle(const rsp::ExtendedMode&) { reply("OK"); }
-  void handle(const rsp::SetNonStop&) { reply({}); }
+  void handle(const rsp::SetNonStop& request);
   void handle(const rsp::QueryAttached&) { reply("1"); }
   void handle(const rsp::QueryOffsets&);
   void handle(const rsp::OfferSymbol&) { reply("OK"); }
@@ -86,7 +87,7 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   void handle(const rsp::ResumeLegacy& request);
   void handle(const rsp::ResumeReverse&) { reply({}); }
   void handle(const rsp::InterruptAll&);
-  void handle(const rsp::NextStop&) { reply("OK"); }
+  void handle(const rsp::NextStop&);
   void handle(const rsp::Detach&);
   void handle(const rsp::Kill& request);
   void handle(const rsp::Restart&) { no_reply(); }
@@ -108,9 +109,15 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   bool known(VcpuId vcpu) const { return vcpu.number < port_->vcpu_count(); }
   std::optional<VcpuId> one_vcpu(const rsp::ThreadRef& who) const;
   void resume(std::vector<tracer::ResumeAction> actions);
+  void resume_each(std::vector<tracer::ResumeAction> actions, const std::vector<VcpuId>& stops);
+  void query_each_stop();
+  void interrupt_each();
+  void notice(const tracer::StopEvent& event);
+  void announce();
   void write_register(x86::Reg reg, const Bytes& value);
   const std::string& description();
   std::string thread_document() const;
+  std::uint8_t quiet_signal(VcpuId vcpu) const;
   std::string stop_text(const tracer::StopEvent& event) const;
   void end_session();
   tracer::AddressSpace space() const {
@@ -124,6 +131,10 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   bool busy_ = false;     // a request has been taken up and not been answered
   bool running_ = false;  // a resume is out: the next reply is its stop
   bool interrupted_ = false;
+  bool non_stop_ = false;
+  StopNotices notices_;                // non-stop
+  std::set<VcpuId> interrupted_cpus_;  // non-stop: their next stop is the answer to vCtrlC
+  VcpuId last_resumed_;                // non-stop
   bool first_ = true;
   bool lldb_ = false;
   bool physical_ = false;

@@ -216,6 +216,7 @@ void Client::resume(std::vector<tracer::ResumeAction> actions) {
 void Client::handle(const rsp::ResumeMany& request) {
   using Kind = tracer::ResumeAction::Kind;
   std::vector<tracer::ResumeAction> plan;
+  std::vector<VcpuId> stops;
   for (std::uint32_t i = 0; i < port_->vcpu_count(); ++i) {
     const auto names = [&](const rsp::ResumeAction& action) {
       return action.who.kind != ThreadRef::Kind::kOne || action.who.vcpu == VcpuId{i};
@@ -233,10 +234,15 @@ void Client::handle(const rsp::ResumeMany& request) {
         plan.push_back({VcpuId{i}, Kind::kStepRange, action->range});
         break;
       case rsp::ResumeAction::Kind::kStop:
+        stops.push_back(VcpuId{i});
         break;
     }
   }
-  resume(std::move(plan));
+  if (non_stop_) {
+    resume_each(std::move(plan), stops);
+  } else {
+    resume(std::move(plan));
+  }
 }
 
 // c and s as LLDB and old scripts send them: the selected CPU steps, all others continue.
@@ -247,6 +253,10 @@ void Client::handle(const rsp::ResumeLegacy& request) {
   for (std::uint32_t i = 0; i < port_->vcpu_count(); ++i) {
     const bool step = request.kind == rsp::ResumeAction::Kind::kStep && selected == VcpuId{i};
     plan.push_back({VcpuId{i}, step ? Kind::kStep : Kind::kContinue, {}});
+  }
+  if (non_stop_) {
+    reply_error({Errc::kUnsupported, "in non-stop mode use vCont"}, false);
+    return;
   }
   if (!request.at) {
     resume(std::move(plan));

@@ -71,6 +71,7 @@ std::span<const Command> MonitorCommands::commands() {
       Command{"phys", "on|off", "memory commands take guest physical addresses", &M::phys},
       Command{"interrupts", "on|off", "let interrupts in during single steps (default off)", &M::interrupts},
       Command{"kaslr", "", "where the kernel runs", &M::kaslr},
+      Command{"release", "TRACER", "take a stuck tracer's holds away; it stays attached", &M::release},
       Command{"reset", "", "back to the first instruction; every tracer stays attached", &M::reset},
       Command{"quit", "", "end the guest, for everybody", &M::quit},
   };
@@ -181,6 +182,16 @@ void MonitorCommands::kaslr(std::string_view) {
         }
         client.reply("OK");
       }));
+}
+
+void MonitorCommands::release(std::string_view arguments) {
+  const auto number = parse_number(arguments);
+  if (!number || *number > UINT32_MAX) {
+    refuse("use: monitor release N, with N as monitor tracers shows it");
+    return;
+  }
+  const Result<void> released = client_.port_->release(TracerId{static_cast<std::uint32_t>(*number)});
+  done(released ? fmt::format("tracer {} holds nothing any more\n", *number) : released.error().text + "\n");
 }
 
 void MonitorCommands::reset(std::string_view) {

@@ -17,6 +17,7 @@ constexpr auto kAwait = boost::asio::as_tuple(boost::asio::use_awaitable);
 
 Session::Session(Socket socket, std::string label)
     : socket_(std::move(socket)),
+      timer_(socket_.get_executor()),
       label_(std::move(label)),
       client_(std::make_shared<Client>(*this)),
       framer_(2 * rsp::kPacketSize) {}
@@ -77,6 +78,19 @@ void Session::send_packet(std::string_view body) {
   send(last_packet_);
 }
 
+void Session::send_notification(std::string_view body) {
+  std::string framed;
+  rsp::append_notification(framed, body);
+  send(framed);
+}
+
+void Session::later(std::chrono::milliseconds delay, std::function<void()> what) {
+  timer_.expires_after(delay);
+  timer_.async_wait([self = shared_from_this(), what = std::move(what)](boost::system::error_code error) {
+    if (!error && !self->ended_) what();
+  });
+}
+
 void Session::send(std::string_view bytes) {
   if (ended_) return;
   out_ += bytes;
@@ -112,6 +126,7 @@ void Session::end(std::string_view why) {
   if (std::exchange(ended_, true)) return;
   spdlog::info("{} has left: {}", label_, why);
   client_->disconnected();
+  timer_.cancel();
   boost::system::error_code ignored;  // the peer may be gone already
   socket_.shutdown(Socket::shutdown_both, ignored);
   socket_.close(ignored);

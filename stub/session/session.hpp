@@ -12,6 +12,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include "stub/rsp/framer.hpp"
 #include "stub/session/client.hpp"
@@ -33,6 +34,8 @@ class Session final : public Wire, public std::enable_shared_from_this<Session> 
   // Ends it now: detaches, whatever is unsent.
   void end(std::string_view why);
   void send_packet(std::string_view body) override;
+  void send_notification(std::string_view body) override;
+  void later(std::chrono::milliseconds delay, std::function<void()> what) override;
   void stop_acks() override { acks_ = false; }
 
  private:
@@ -43,6 +46,7 @@ class Session final : public Wire, public std::enable_shared_from_this<Session> 
   void write_more();
 
   Socket socket_;
+  boost::asio::steady_timer timer_;
   std::string label_;
   std::shared_ptr<Client> client_;
   rsp::Framer framer_;

@@ -1,6 +1,8 @@
 // What a Client needs of its connection.  Session implements it on a socket, tests on a string.  Thread: hub.
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -10,6 +12,9 @@ class Wire {
  public:
   virtual ~Wire() = default;
   virtual void send_packet(std::string_view body) = 0;
+  virtual void send_notification(std::string_view body) = 0;
+  // Calls `what` then, unless the connection has ended.
+  virtual void later(std::chrono::milliseconds delay, std::function<void()> what) = 0;
   // From the next packet on neither side acknowledges.
   virtual void stop_acks() = 0;
   // Ends the connection once everything sent so far has gone out.

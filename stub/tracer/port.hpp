@@ -75,6 +75,12 @@ class Port {
   // Drops this tracer's holds on the vCPUs named.  on_stop() follows when something happens.
   virtual Result<void> resume(std::vector<ResumeAction> actions) = 0;
 
+  // Non-stop: this tracer's stops hold their own vCPU only, and each vCPU is told of by an on_stop() of its
+  // own (stop_all()'s answer is the first of them).  resume() passes over vCPUs that it sees running.
+  virtual void set_non_stop(bool on) = 0;
+  // Non-stop: an on_stop() with reason kNone follows for each of these that it sees running.
+  virtual void stop(const std::vector<VcpuId>& vcpus) = 0;
+
   // Read through the vCPU's address space, inserted points hidden.  The prefix that is there is returned;
   // an error when not even the first byte is.
   virtual void read_memory(VcpuId vcpu, AddressSpace space, Gva at, std::size_t size, Done<Bytes> done) = 0;
@@ -104,6 +110,8 @@ class Port {
   virtual std::string describe_points() const = 0;
   virtual std::string describe_machine() const = 0;
   virtual void reset_machine(Done<void> done) = 0;
+  // Takes away another tracer's holds, for one that is stuck.  It stays attached, and is told by whom.
+  virtual Result<void> release(TracerId other) = 0;
   virtual void quit_machine() = 0;
 };
 
