@@ -4,6 +4,7 @@
 
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "stub/hub/tracer_port.hpp"
 
@@ -14,7 +15,8 @@ Hub::Hub(boost::asio::any_io_executor executor, api::Machine& machine, Callbacks
       machine_(machine),
       callbacks_(std::move(callbacks)),
       memory_(machine.memory()),
-      policy_(machine.vcpu_count(), machine.memory()),
+      policy_(machine.vcpu_count(), machine.memory(),
+              [this](TracerId who, std::string_view text) { printed(who, text); }),
       holds_(machine.vcpu_count()),
       snapshot_(std::make_shared<PointSnapshot>()),
       vcpus_(machine.vcpu_count()) {}
@@ -22,6 +24,27 @@ Hub::Hub(boost::asio::any_io_executor executor, api::Machine& machine, Callbacks
 Hub::~Hub() = default;
 
 void Hub::post(Work work) { boost::asio::post(executor_, std::move(work)); }
+
+// What a tracer's commands print goes to it and to the log.  Thread: a vCPU's; when the hub does not keep up,
+// text is lost, and that is said.
+void Hub::printed(TracerId who, std::string_view text) {
+  constexpr std::uint32_t kMostUnderWay = 10'000;
+  if (prints_under_way_.load(std::memory_order_relaxed) >= kMostUnderWay) {
+    prints_lost_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  prints_under_way_.fetch_add(1, std::memory_order_relaxed);
+  post([this, who, text = std::string(text)] {
+    prints_under_way_.fetch_sub(1, std::memory_order_relaxed);
+    const std::uint64_t lost = prints_lost_.exchange(0, std::memory_order_relaxed);
+    const std::string whole = lost == 0 ? text : fmt::format("({} printed texts lost)\n{}", lost, text);
+    const std::string_view line = std::string_view(whole).substr(0, whole.find_last_not_of('\n') + 1);
+    spdlog::info("{}: {}", who == kMonitor ? "probe left behind" : fmt::format("tracer {}", who.number),
+                 line);
+    const auto found = tracers_.find(who);
+    if (found != tracers_.end()) found->second.events->on_print(whole);
+  });
+}
 
 Result<void> Hub::start(bool held) {
   if (held) {
@@ -53,8 +76,12 @@ Result<std::unique_ptr<tracer::Port>> Hub::attach(std::string label, tracer::Eve
 void Hub::detach(TracerId who) {
   tracers_.erase(who);
   for (Vcpu& vcpu : vcpus_) vcpu.steps.erase(who);
-  if (points_.remove_all(who)) {
-    exclusively([this] { static_cast<void>(apply(VcpuId{0})); });
+  if (points_.owned_by(who) > 0) {
+    points_.leave(who, kMonitor);
+    exclusively([this] {
+      sites_.clear();
+      static_cast<void>(apply(VcpuId{0}));
+    });
   }
   holds_.release_all(who);
   settle();
@@ -191,6 +218,7 @@ void Hub::fetch_contexts() {
 void Hub::reset_machine(tracer::Done<void> done) {
   exclusively([this, done = std::move(done)]() mutable {
     memory_.forget_all();
+    sites_.clear();
     mechanisms_ = {};
     Result<void> reset = machine_.reset();
     if (reset) {

@@ -8,6 +8,7 @@
 //   exclusive operation in which one vCPU runs for one instruction
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
@@ -22,6 +23,7 @@
 #include "stub/hub/memory_view.hpp"
 #include "stub/hub/points.hpp"
 #include "stub/hub/policy.hpp"
+#include "stub/hub/tick_clock.hpp"
 #include "stub/tracer/port.hpp"
 #include "vmm/api/machine.hpp"
 
@@ -58,7 +60,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
     std::string detail;
     x86::CpuContext context;  // while parked
     bool context_known = false;
-    std::optional<Gva> hit;  // a breakpoint here has been reported: pass it at the next run
+    std::optional<Gva> hit;    // a breakpoint here has been dealt with: pass it at the next run
+    bool needs_alone = false;  // and that takes a step with nobody else running
     std::map<TracerId, std::optional<GvaRange>> steps;  // who ordered a step, and over which range
     std::unique_ptr<x86::RegisterFile> registers;       // while parked: what has been read so far
 
@@ -112,12 +115,21 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void say_who_is_waited_for(TracerId who, const std::vector<tracer::ResumeAction>& actions);
 
   // hub_points.cpp
-  void insert(TracerId who, VcpuId vcpu, const PointSpec& spec, tracer::Done<void> done);
+  void insert(TracerId who, VcpuId vcpu, const PointSpec& spec, std::shared_ptr<const PointActions> actions,
+              tracer::Done<void> done);
+  Result<void> place(VcpuId vcpu, const PointSpec& spec);
+  Result<void> unplace(const PointSpec& spec);
+  void adopt_left(const PointSpec& spec, const PointActions* actions);
+  std::size_t drop_left_points();
   void remove(TracerId who, const PointSpec& spec, tracer::Done<void> done);
   Result<void> apply(VcpuId vcpu);
   Result<void> switch_to(const Mechanisms& next, VcpuId vcpu);
   std::optional<Gpa> find_memory(Gva at, VcpuId preferred) const;
+  void points_changed(Gva at);
+  void publish_all();
   void publish();
+  std::shared_ptr<const Place> place_at(Gva at, bool in_memory) const;
+  std::shared_ptr<const Site> site_at(const Int3Site& site);
 
   // hub_memory.cpp
   void with_context(VcpuId vcpu, std::move_only_function<void(const x86::CpuContext&)> use);
@@ -139,10 +151,12 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void reset_machine(tracer::Done<void> done);
   void quit_machine();
   void post(Work work);
+  void printed(TracerId who, std::string_view text);
 
   // hub_describe.cpp
   std::string describe_tracers() const;
   std::string describe_points() const;
+  std::string points_as_script(TracerId who) const;
   std::string describe_machine() const;
   std::string vcpu_note(VcpuId vcpu) const;
 
@@ -153,13 +167,19 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   Callbacks callbacks_;
   MemoryView memory_;
   Policy policy_;
+  TickClock clock_;
   HoldLedger holds_;
   PointTable points_;
   Mechanisms mechanisms_;
   std::shared_ptr<const PointSnapshot> snapshot_;
+  std::map<Gva, std::shared_ptr<const Site>> sites_;  // by their first address: what has not changed since
+  bool points_dirty_ = false;                         // snapshot_ is not what is inserted
   std::vector<Vcpu> vcpus_;
   std::map<TracerId, Tracer> tracers_;
   std::uint32_t last_tracer_ = 0;
+
+  std::atomic<std::uint32_t> prints_under_way_{0};
+  std::atomic<std::uint64_t> prints_lost_{0};
 
   std::deque<Work> exclusive_;
   std::optional<VcpuId> stepping_over_;  // the one vCPU that runs, for one instruction, its int3 lifted

@@ -56,11 +56,17 @@ bool Hub::passes_int3(const Vcpu& vcpu) const {
 
 void Hub::start_vcpu(VcpuId id) {
   Vcpu& vcpu = at(id);
-  if (passes_int3(vcpu)) {
+  if (points_dirty_) {
+    publish_all();
+    return;
+  }
+  if (vcpu.needs_alone && passes_int3(vcpu)) {
     exclusively([this, id] { step_over(id); });
     return;
   }
+  vcpu.needs_alone = false;
   RunContext& run = policy_.context(id);
+  run.alone = false;
   run.points = snapshot_;
   run.step = !vcpu.steps.empty();
   run.range.reset();
@@ -111,11 +117,13 @@ void Hub::step_over(VcpuId id) {
   memory_.lift(lifted_);
   stepping_over_ = id;
   RunContext& run = policy_.context(id);
+  if (points_dirty_) publish();
   run.points = snapshot_;
   run.step = true;
   run.range.reset();
   run.hold_interrupts = true;
   run.pass_breakpoint = true;
+  run.alone = true;
   enter(id);
 }
 

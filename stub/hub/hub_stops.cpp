@@ -29,6 +29,7 @@ void Hub::handle_stop(api::StopReport report) {
   vcpu.context_known = true;
   vcpu.registers.reset();
   vcpu.hit.reset();
+  vcpu.needs_alone = false;
   if (stepping_over_ == id) finish_step_over();
   if (!ended_) classify(id, report);
   settle();
@@ -38,6 +39,10 @@ void Hub::classify(VcpuId id, const api::StopReport& report) {
   Vcpu& vcpu = at(id);
   switch (report.cause) {
     case api::StopCause::kPaused:
+      return;
+    case api::StopCause::kStepAlone:
+      vcpu.hit = vcpu.context.linear_rip();
+      vcpu.needs_alone = true;
       return;
     case api::StopCause::kTripleFault:
     case api::StopCause::kFailure:
@@ -67,27 +72,29 @@ void Hub::classify(VcpuId id, const api::StopReport& report) {
   if (stepped) step_done(id);
 }
 
-// The vCPU stands at an address where somebody wants to stop.  Nobody may: the point was removed meanwhile,
-// or the int3's page is mapped at another address too; then the vCPU just passes.
+// The vCPU stands at an address where somebody wants to stop: who, its own thread has found out.  A point may
+// have been removed meanwhile; when nobody is left, the vCPU just passes.
 void Hub::breakpoint_hit(VcpuId id) {
   Vcpu& vcpu = at(id);
   const Gva pc = vcpu.context.linear_rip();
   vcpu.hit = pc;
-  for (const PointKind kind : {PointKind::kSoftware, PointKind::kHardware}) {
-    const auto found = points_.points().find({.kind = kind, .at = pc, .length = 1});
-    if (found == points_.points().end()) continue;
+  for (Wanted& wanted : std::exchange(policy_.context(id).wanted, {})) {
+    if (points_.claim(wanted.who, {.kind = wanted.kind, .at = pc, .length = 1}) == nullptr) continue;
     const auto reason =
-        kind == PointKind::kSoftware ? StopReason::kSoftwareBreak : StopReason::kHardwareBreak;
-    for (const TracerId who : found->second) {
-      vcpu.steps.erase(who);
-      concern(who, {.vcpu = id, .reason = reason, .at = pc, .context = vcpu.context, .detail = {}});
-    }
+        wanted.kind == PointKind::kSoftware ? StopReason::kSoftwareBreak : StopReason::kHardwareBreak;
+    vcpu.steps.erase(wanted.who);
+    concern(wanted.who, {.vcpu = id,
+                         .reason = reason,
+                         .at = pc,
+                         .context = vcpu.context,
+                         .detail = std::move(wanted.problem)});
   }
 }
 
 void Hub::watch_hits(VcpuId id, std::uint8_t slots) {
-  for (const auto& [spec, owners] : points_.points()) {
-    if (spec.kind == PointKind::kSoftware || spec.kind == PointKind::kHardware) continue;
+  const PointSpec first_watch{.kind = PointKind::kWrite, .at = Gva{0}, .length = 0};
+  for (auto point = points_.points().lower_bound(first_watch); point != points_.points().end(); ++point) {
+    const auto& [spec, claims] = *point;
     const auto pieces = slots_needed(spec);
     if (!pieces) continue;
     bool hit = false;
@@ -100,7 +107,9 @@ void Hub::watch_hits(VcpuId id, std::uint8_t slots) {
     const auto reason = spec.kind == PointKind::kWrite  ? StopReason::kWriteWatch
                         : spec.kind == PointKind::kRead ? StopReason::kReadWatch
                                                         : StopReason::kAccessWatch;
-    for (const TracerId who : owners) {
+    for (const auto& [who, claim] : claims) {
+      claim.counters->hits.fetch_add(1, std::memory_order_relaxed);
+      claim.counters->stops.fetch_add(1, std::memory_order_relaxed);
       concern(who, {.vcpu = id, .reason = reason, .at = spec.at, .context = at(id).context, .detail = {}});
     }
   }

@@ -42,8 +42,9 @@ class TracerPort final : public tracer::Port {
     hub_.write_registers(vcpu, std::move(values), std::move(done));
   }
 
-  void insert_point(VcpuId vcpu, const tracer::PointSpec& spec, tracer::Done<void> done) override {
-    hub_.insert(id_, vcpu, spec, std::move(done));
+  void insert_point(VcpuId vcpu, const tracer::PointSpec& spec,
+                    std::shared_ptr<const tracer::PointActions> actions, tracer::Done<void> done) override {
+    hub_.insert(id_, vcpu, spec, std::move(actions), std::move(done));
   }
   void remove_point(const tracer::PointSpec& spec, tracer::Done<void> done) override {
     hub_.remove(id_, spec, std::move(done));
@@ -54,6 +55,8 @@ class TracerPort final : public tracer::Port {
 
   std::string describe_tracers() const override { return hub_.describe_tracers(); }
   std::string describe_points() const override { return hub_.describe_points(); }
+  std::string points_as_script() const override { return hub_.points_as_script(id_); }
+  std::size_t drop_left_points() override { return hub_.drop_left_points(); }
   std::string describe_machine() const override { return hub_.describe_machine(); }
   void reset_machine(tracer::Done<void> done) override { hub_.reset_machine(std::move(done)); }
   Result<void> release(TracerId other) override { return hub_.release_other(other, id_); }

@@ -39,9 +39,9 @@ enum class ServerFeature : std::uint8_t {
   kBinaryUpload,
   kErrorMessage,
   kNonStop,
-  // Off until the session switches them on:
   kConditionalBreakpoints,
   kBreakpointCommands,
+  // Off until the session switches them on:
   kCatchSyscalls,
   kXferExecFile,
   kXferLibraries,

@@ -126,6 +126,11 @@ void Client::on_message(const std::string& text) {
   if (running_) print(text + "\n");
 }
 
+// In non-stop mode the protocol has no place for it; the log has it in any case.
+void Client::on_print(const std::string& text) {
+  if (running_) print(text);
+}
+
 // Of a stop without an event of its own: asked for, or together with another vCPU.
 std::uint8_t Client::quiet_signal(VcpuId vcpu) const {
   if (non_stop_) return interrupted_cpus_.contains(vcpu) ? rsp::kSignalInt : rsp::kSignalNone;

@@ -35,6 +35,7 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   void on_stop(const tracer::StopEvent& event) override;
   void on_guest_end(std::string detail) override;
   void on_message(const std::string& text) override;
+  void on_print(const std::string& text) override;
 
  private:
   friend class MonitorCommands;

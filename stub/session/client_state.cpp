@@ -176,14 +176,32 @@ tracer::PointSpec point_spec(rsp::PointType type, Gva at, std::uint64_t kind) {
   return {};
 }
 
+Result<std::vector<agent::Program>> verified(const std::vector<Bytes>& codes) {
+  std::vector<agent::Program> programs;
+  for (const Bytes& code : codes) programs.push_back(RS_TRY(agent::Program::verify(code)));
+  return programs;
+}
+
+// Null when the point simply stops.
+Result<std::shared_ptr<const tracer::PointActions>> point_actions(const rsp::InsertPoint& request) {
+  if (request.conditions.empty() && request.commands.empty()) return nullptr;
+  auto actions = std::make_shared<tracer::PointActions>();
+  actions->conditions = RS_TRY(verified(request.conditions));
+  actions->commands = RS_TRY(verified(request.commands));
+  actions->persist = request.persist;
+  return actions;
+}
+
 }  // namespace
 
 void Client::handle(const rsp::InsertPoint& request) {
-  if (!request.commands.empty()) {
-    reply_error({Errc::kUnsupported, "breakpoint commands in the target are not offered"});
+  Result<std::shared_ptr<const tracer::PointActions>> actions = point_actions(request);
+  if (!actions) {
+    on_message(actions.error().text);
+    reply_error(actions.error());
     return;
   }
-  port_->insert_point(access_, point_spec(request.type, request.at, request.kind),
+  port_->insert_point(access_, point_spec(request.type, request.at, request.kind), std::move(*actions),
                       then<void>([](Client& self, auto done) {
                         // The reason goes to people in any case: gdb before 17 shows its own words only.
                         if (!done) self.on_message(done.error().text);

@@ -66,6 +66,8 @@ std::span<const Command> MonitorCommands::commands() {
       Command{"tracers", "", "who is attached, with how many points, and which CPUs each holds", &M::tracers},
       Command{"probes", "", "every breakpoint and watchpoint of every tracer, and how it is done",
               &M::probes},
+      Command{"save-probes", "", "your points as a gdb script", &M::save_probes},
+      Command{"drop-left", "", "remove the probes that tracers before you have left behind", &M::drop_left},
       Command{"regs", "", "all registers of the selected CPU but the vector ones", &M::regs},
       Command{"x/Ni", "ADDR", "disassemble N instructions in the CPU's present mode", &M::examine},
       Command{"phys", "on|off", "memory commands take guest physical addresses", &M::phys},
@@ -102,6 +104,12 @@ void MonitorCommands::tracers(std::string_view) {
 }
 
 void MonitorCommands::probes(std::string_view) { done(client_.port_->describe_points()); }
+
+void MonitorCommands::save_probes(std::string_view) { done(client_.port_->points_as_script()); }
+
+void MonitorCommands::drop_left(std::string_view) {
+  done(fmt::format("{} probes removed\n", client_.port_->drop_left_points()));
+}
 
 void MonitorCommands::regs(std::string_view) {
   using enum x86::RegGroup;

@@ -16,6 +16,7 @@
 #include "arch/ids.hpp"
 #include "arch/result.hpp"
 #include "arch/x86/regs.hpp"
+#include "stub/agent/program.hpp"
 #include "stub/tracer/events.hpp"
 
 namespace ringside::tracer {
@@ -40,6 +41,13 @@ struct PointSpec {
   auto operator<=>(const PointSpec&) const = default;
 };
 
+// What is done when a breakpoint is hit, instead of stopping always.  Decided on the vCPU's own thread.
+struct PointActions {
+  std::vector<agent::Program> conditions;  // it counts if any of them holds; without one it always does
+  std::vector<agent::Program> commands;    // with these: they are run, and nobody stops
+  bool persist = false;                    // the commands stay when the tracer leaves, and print to the log
+};
+
 enum class AddressSpace : std::uint8_t { kVirtual, kPhysical };
 
 // What the kernel's symbols have to be moved by; nothing while it cannot be known yet.
@@ -58,6 +66,8 @@ class Events {
   virtual void on_guest_end(std::string detail) = 0;
   // One line for the person at the other end, newline not included ("waiting for tracer 2, which holds …").
   virtual void on_message(const std::string& text) = 0;
+  // What this tracer's commands have printed, as they printed it.
+  virtual void on_print(const std::string& text) = 0;
 };
 
 class Port {
@@ -97,7 +107,9 @@ class Port {
                                Done<void> done) = 0;
 
   // Inserting what is already there, and removing what is not, both succeed (RSP "Z").
-  virtual void insert_point(VcpuId vcpu, const PointSpec& spec, Done<void> done) = 0;
+  // A point inserted again gets the new actions instead of its old ones; null: it always stops.
+  virtual void insert_point(VcpuId vcpu, const PointSpec& spec, std::shared_ptr<const PointActions> actions,
+                            Done<void> done) = 0;
   virtual void remove_point(const PointSpec& spec, Done<void> done) = 0;
 
   virtual void kernel_slide(VcpuId vcpu, Done<std::optional<KernelSlide>> done) = 0;
@@ -108,6 +120,9 @@ class Port {
   // The monitor's commands that concern everybody.
   virtual std::string describe_tracers() const = 0;
   virtual std::string describe_points() const = 0;
+  virtual std::string points_as_script() const = 0;  // of this tracer, as gdb commands
+  // Probes left behind by tracers that have gone (PointActions::persist) go; how many that were.
+  virtual std::size_t drop_left_points() = 0;
   virtual std::string describe_machine() const = 0;
   virtual void reset_machine(Done<void> done) = 0;
   // Takes away another tracer's holds, for one that is stuck.  It stays attached, and is told by whom.
