@@ -253,7 +253,7 @@ TEST(Fuel, EndsEveryLoop) {
   const Program loop = program("21 0000");
 
   EXPECT_EQ(run(loop, guest).fault, Fault::kFuel);
-  EXPECT_EQ(describe(run(loop, guest), loop), "goto @0: does not come to an end: stopped");
+  EXPECT_EQ(describe(run(loop, guest), loop), "goto @0: too many steps: stopped");
 }
 
 TEST(Fuel, PaysForEachPrintSoThatALoopCannotFlood) {
