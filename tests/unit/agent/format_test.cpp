@@ -176,6 +176,13 @@ TEST(Print, StringsHaveABoundThatIsSaid) {
   EXPECT_EQ(printed("%s", {0x1000}, guest), std::string(kMaxString, 'x') + "...");
 }
 
+TEST(Print, AStringThatJustFitsIsWhole) {
+  FakeEnvironment guest;
+  guest.put(0x1000, std::string(kMaxString, 'x'));
+
+  EXPECT_EQ(printed("%s", {0x1000}, guest), std::string(kMaxString, 'x'));
+}
+
 TEST(Print, TextHasABoundThatIsSaid) {
   FakeEnvironment guest;
   guest.memory.assign(guest.memory.size(), 'x');
