@@ -36,7 +36,7 @@ std::string reason(const Outcome& outcome, const Instruction& in) {
     case Fault::kDivideByZero:
       return "division by zero";
     case Fault::kFuel:
-      return "does not come to an end: stopped";
+      return "too many steps: stopped";
     case Fault::kNoValue:
       return "a condition must leave a value";
   }

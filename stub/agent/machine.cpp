@@ -156,9 +156,11 @@ Outcome run(const Program& program, Environment& guest, std::uint32_t fuel) noex
         stack.push(*value);
         break;
       }
-      case Opcode::kSetv:  // the value stays
-        if (!guest.write_variable(static_cast<unsigned>(in.operand), stack.top())) return fault(Fault::kVariable);
+      case Opcode::kSetv: {  // the value stays
+        const bool written = guest.write_variable(static_cast<unsigned>(in.operand), stack.top());
+        if (!written) return fault(Fault::kVariable);
         break;
+      }
       case Opcode::kTracev:
         if (!guest.record_variable(static_cast<unsigned>(in.operand))) return fault(Fault::kVariable);
         break;

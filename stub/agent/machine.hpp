@@ -16,9 +16,8 @@
 namespace ringside::agent {
 
 inline constexpr std::uint32_t kDefaultFuel =
-    10'000;  // opcodes; only a loop or a very long program needs more
-inline constexpr std::uint32_t kPrintFuel =
-    100;  // what one printf costs besides: it makes up to 8 KiB of text
+    10'000;                                       // opcodes; only a loop or a very long program needs more
+inline constexpr std::uint32_t kPrintFuel = 100;  // what a printf costs besides: it makes up to 8 KiB of text
 
 enum class Fault : std::uint8_t {
   kNone,
@@ -33,14 +32,13 @@ enum class Fault : std::uint8_t {
 
 struct Outcome {
   Fault fault = Fault::kNone;
-  std::uint32_t at = 0;  // offset of the opcode that it ended with
-  std::optional<std::uint64_t>
-      value;         // top of the stack at `end`; nothing when the stack was empty, or at a fault
-  Gva address = {};  // what could not be read or recorded
+  std::uint32_t at = 0;                // offset of the opcode that it ended with
+  std::optional<std::uint64_t> value;  // top of the stack at `end`; nothing when it was empty, or at a fault
+  Gva address = {};                    // what could not be read or recorded
 
   bool ok() const { return fault == Fault::kNone; }
   // For a condition: stop and tell.  A condition that fails counts as met, so that the user sees what is
-  // wrong with it; gdb evaluates it once more itself (gdbserver, "gdb_condition_true_at_breakpoint").
+  // wrong with it: gdb evaluates it once more itself, so a stop too many is slow, one too few a lie.
   bool stops() const { return !ok() || value != 0u; }
 
   friend bool operator==(const Outcome&, const Outcome&) = default;

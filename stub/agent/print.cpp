@@ -116,14 +116,19 @@ std::optional<std::size_t> put_guest_bytes(Gva from, std::size_t limit, Environm
   return done;
 }
 
+bool ends_at(Gva at, Environment& guest) {
+  std::uint8_t byte = 0;
+  return guest.read_memory(at, {&byte, 1}) && byte == 0;
+}
+
 // A precision is what the user wants to see; our own bound is said.
-void put_string(const Conversion& as, std::uint64_t address, Environment& guest, Text& out) {
-  if (address == 0) return out.append("(null)");
+void put_string(const Conversion& as, Gva from, Environment& guest, Text& out) {
+  if (from.value == 0) return out.append("(null)");
   const bool bounded = as.precision != Conversion::kNoPrecision;
-  static_assert(Format::kMaxField <= kMaxString);
+  static_assert(Format::kMaxField < kMaxString);
   const std::size_t limit = bounded ? static_cast<std::size_t>(as.precision) : kMaxString;
-  const auto length = put_guest_bytes({address}, limit, guest, out);
-  if (!bounded && length == kMaxString) out.append(kDots);
+  const auto length = put_guest_bytes(from, limit, guest, out);
+  if (length == kMaxString && !ends_at(from + kMaxString, guest)) out.append(kDots);
 }
 
 void put(const Conversion& as, std::uint64_t argument, Environment& guest, Text& out) {
@@ -131,7 +136,7 @@ void put(const Conversion& as, std::uint64_t argument, Environment& guest, Text&
     case 'c':
       return out.append(1, static_cast<char>(argument));
     case 's':
-      return put_string(as, argument, guest, out);
+      return put_string(as, {argument}, guest, out);
     case 'p':
       return put_pointer(argument, out);
     default:

@@ -127,7 +127,7 @@ Result<std::uint64_t> Program::decode_format(std::size_t at, std::size_t& next) 
   const std::size_t length = big_endian(ByteView(bytes_).subspan(at + 2, 2));
   if (bytes_.size() - next < length) return cut_off(at, name);
   const std::string_view text(reinterpret_cast<const char*>(bytes_.data()) + next, length);
-  if (text.find('\0') != length - 1) {
+  if (length == 0 || text.find('\0') != length - 1) {
     return fail(Errc::kMalformed, place_of(at, name) + "format: a NUL must end it, and stand nowhere else");
   }
   auto format = Format::parse(text.substr(0, length - 1), arguments);
