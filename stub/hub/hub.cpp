@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
 
+#include "stub/hub/observer_port.hpp"
 #include "stub/hub/tracer_port.hpp"
 
 namespace ringside::hub {
@@ -33,7 +34,8 @@ Result<void> Hub::start(bool held) {
   return {};
 }
 
-Result<std::unique_ptr<tracer::Port>> Hub::attach(std::string label, tracer::Events& events) {
+Result<std::unique_ptr<tracer::Port>> Hub::attach(std::string label, tracer::Events& events,
+                                                  tracer::AttachOptions options) {
   constexpr std::size_t kMostTracers = 64;
   if (tracers_.size() >= kMostTracers) {
     return fail(Errc::kExhausted,
@@ -43,20 +45,41 @@ Result<std::unique_ptr<tracer::Port>> Hub::attach(std::string label, tracer::Eve
   Tracer& tracer = tracers_[id];
   tracer.label = std::move(label);
   tracer.events = &events;
+  tracer.read_only = options.read_only;
   auto port = std::make_unique<TracerPort>(*this, id);
   tracer.port = port.get();
+  if (options.read_only)
+    return std::make_unique<ObserverPort>(std::move(port), events, ObserverPort::View::kRunning);
   return port;
 }
 
 // A tracer's end, whatever it was doing, releases exactly what is its own.
 void Hub::detach(TracerId who) {
   tracers_.erase(who);
+  give_up_claims(who);
+}
+
+void Hub::become_observer(TracerId who) {
+  Tracer& tracer = tracers_.at(who);
+  tracer.read_only = true;
+  tracer.view = View::kRunning;
+  tracer.pending.clear();
+  tracer.resumed.clear();
+  give_up_claims(who);
+}
+
+void Hub::give_up_claims(TracerId who) {
   for (Vcpu& vcpu : vcpus_) vcpu.steps.erase(who);
   if (points_.remove_all(who)) {
     exclusively([this] { static_cast<void>(apply(VcpuId{0})); });
   }
   holds_.release_all(who);
   settle();
+}
+
+// Whether anybody is there who could do something about a dead vCPU.
+bool Hub::is_traced() const {
+  return std::ranges::any_of(tracers_, [](const auto& one) { return !one.second.read_only; });
 }
 
 void Hub::stop_all(TracerId who, tracer::Done<tracer::StopEvent> done) {
@@ -98,7 +121,8 @@ Result<void> Hub::resume(TracerId who, std::vector<tracer::ResumeAction> actions
   tracer.view = View::kRunning;
   for (const tracer::ResumeAction& action : actions) release_for(who, action);
   settle();
-  say_who_is_waited_for(who);
+  // What settle() told this tracer may have made it leave.
+  if (tracers_.contains(who)) say_who_is_waited_for(who);
   return {};
 }
 

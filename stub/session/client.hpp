@@ -1,8 +1,8 @@
 // One gdb or LLDB: requests in, replies out, all state that the connection has.  No socket here.
 //
 // Every packet gets exactly one reply, except k and R (none) and resumes (the stop reply, when it comes).
-// Requests are worked off in order: one that waits for a vCPU keeps the later ones waiting; 0x03 does not
-// wait. Thread: hub.
+// Requests are worked off in order: one that waits for a vCPU keeps the later ones waiting, up to a bound;
+// 0x03 does not wait. Thread: hub.
 #pragma once
 
 #include <deque>
@@ -38,6 +38,9 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
  private:
   friend class MonitorCommands;
 
+  // A request that has come; nothing: one that was too long to be taken.
+  using Arrived = std::optional<std::string>;
+  void arrived(Arrived request);
   void work_off();
   void dispatch(const std::string& body);
   void recognise(std::string_view body);
@@ -120,10 +123,14 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   Wire* wire_;  // null once disconnected
   std::unique_ptr<tracer::Port> port_;
   rsp::Features agreed_;
-  std::deque<std::string> waiting_;
+  std::deque<Arrived> waiting_;
+  std::size_t waiting_bytes_ = 0;
+  bool working_ = false;  // work_off() is at it
   bool busy_ = false;     // a request has been taken up and not been answered
   bool running_ = false;  // a resume is out: the next reply is its stop
   bool interrupted_ = false;
+  // A 0x03 came while requests were being worked off, of which a resume may be one: so many are before it.
+  std::optional<std::size_t> interrupt_after_;
   bool first_ = true;
   bool lldb_ = false;
   bool physical_ = false;

@@ -210,6 +210,11 @@ void Client::resume(std::vector<tracer::ResumeAction> actions) {
   if (auto done = port_->resume(std::move(actions)); !done) {
     running_ = false;
     reply_error(done.error());
+    return;
+  }
+  if (interrupt_after_) {
+    interrupt_after_.reset();
+    interrupt();
   }
 }
 

@@ -35,6 +35,7 @@ class MonitorCommands {
   void phys(std::string_view arguments);
   void interrupts(std::string_view arguments);
   void kaslr(std::string_view);
+  void observer(std::string_view);
   void reset(std::string_view);
   void quit(std::string_view);
 
