@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "stub/hub/observer_port.hpp"
 #include "stub/hub/tracer_port.hpp"
 
 namespace ringside::hub {
@@ -56,7 +57,8 @@ Result<void> Hub::start(bool held) {
   return {};
 }
 
-Result<std::unique_ptr<tracer::Port>> Hub::attach(std::string label, tracer::Events& events) {
+Result<std::unique_ptr<tracer::Port>> Hub::attach(std::string label, tracer::Events& events,
+                                                  tracer::AttachOptions options) {
   constexpr std::size_t kMostTracers = 64;
   if (tracers_.size() >= kMostTracers) {
     return fail(Errc::kExhausted,
@@ -67,14 +69,31 @@ Result<std::unique_ptr<tracer::Port>> Hub::attach(std::string label, tracer::Eve
   tracer.label = std::move(label);
   tracer.events = &events;
   for (std::uint32_t i = 0; i < vcpus_.size(); ++i) tracer.resumed.insert(VcpuId{i});
+  tracer.read_only = options.read_only;
   auto port = std::make_unique<TracerPort>(*this, id);
   tracer.port = port.get();
+  if (options.read_only)
+    return std::make_unique<ObserverPort>(std::move(port), events, ObserverPort::View::kRunning);
   return port;
 }
 
 // A tracer's end, whatever it was doing, releases exactly what is its own.
 void Hub::detach(TracerId who) {
   tracers_.erase(who);
+  give_up_claims(who);
+}
+
+void Hub::become_observer(TracerId who) {
+  Tracer& tracer = tracers_.at(who);
+  tracer.read_only = true;
+  tracer.view = View::kRunning;
+  tracer.non_stop = false;  // the observer's port sees to that
+  tracer.pending.clear();
+  tracer.resumed.clear();
+  give_up_claims(who);
+}
+
+void Hub::give_up_claims(TracerId who) {
   for (Vcpu& vcpu : vcpus_) vcpu.steps.erase(who);
   if (points_.owned_by(who) > 0) {
     points_.leave(who, kMonitor);
@@ -85,6 +104,11 @@ void Hub::detach(TracerId who) {
   }
   holds_.release_all(who);
   settle();
+}
+
+// Whether anybody is there who could do something about a dead vCPU.
+bool Hub::is_traced() const {
+  return std::ranges::any_of(tracers_, [](const auto& one) { return !one.second.read_only; });
 }
 
 void Hub::stop_all(TracerId who, tracer::Done<tracer::StopEvent> done) {
@@ -154,7 +178,8 @@ Result<void> Hub::resume(TracerId who, std::vector<tracer::ResumeAction> actions
   tracer.view = View::kRunning;
   for (const tracer::ResumeAction& action : actions) release_for(who, action);
   settle();
-  say_who_is_waited_for(who, actions);
+  // What settle() told this tracer may have made it leave.
+  if (tracers_.contains(who)) say_who_is_waited_for(who, actions);
   return {};
 }
 

@@ -43,7 +43,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   // Starts the machine's threads.  `held`: nobody runs until the first tracer has attached and resumed.
   Result<void> start(bool held);
 
-  Result<std::unique_ptr<tracer::Port>> attach(std::string label, tracer::Events& events) override;
+  Result<std::unique_ptr<tracer::Port>> attach(std::string label, tracer::Events& events,
+                                               tracer::AttachOptions options = {}) override;
 
   void on_stop(api::StopReport report) noexcept override;
   void on_end(api::GuestEnd end, std::string detail) noexcept override;
@@ -81,6 +82,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
     tracer::Done<tracer::StopEvent> stop_done;  // stop_all() waits for its answer
     bool hold_interrupts = true;
     bool told_to_wait = false;
+    bool read_only = false;
   };
 
   // hub_stops.cpp: reports in, events out
@@ -139,6 +141,9 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
 
   // hub.cpp: tracers
   void detach(TracerId who);
+  void become_observer(TracerId who);
+  void give_up_claims(TracerId who);
+  bool is_traced() const;
   void stop_all(TracerId who, tracer::Done<tracer::StopEvent> done);
   void interrupt(TracerId who);
   void stop(TracerId who, const std::vector<VcpuId>& vcpus);

@@ -43,7 +43,9 @@ std::string Hub::describe_tracers() const {
       held += fmt::format("{}{}", held.empty() ? "" : ",", i);
     }
     text += fmt::format("{} {} points {} holds {}\n", who.number, tracer.label, points_.owned_by(who),
-                        held.empty() ? "nothing" : "CPU " + held);
+                        tracer.read_only ? "nothing, only looks on"
+                        : held.empty()   ? "nothing"
+                                         : "CPU " + held);
   }
   return text;
 }

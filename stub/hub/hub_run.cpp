@@ -38,7 +38,7 @@ bool Hub::settle_once() {
     Vcpu& vcpu = vcpus_[i];
     if (!vcpu.settled() || !holds_.may_run(id)) continue;
     if (vcpu.dead) {
-      if (tracers_.empty()) end_untraced(id);
+      if (!is_traced()) end_untraced(id);
       continue;
     }
     start_vcpu(id);

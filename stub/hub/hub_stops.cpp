@@ -129,11 +129,13 @@ void Hub::step_done(VcpuId id) {
   }
 }
 
-// Every vCPU stops and every tracer is told; a guest that nobody traces is over (settle() sees to that).
+// Every vCPU stops and every tracer is told, observers aside, who hold nothing; a guest that nobody traces is
+// over (settle() sees to that).
 void Hub::vcpu_died(VcpuId id) {
   const Vcpu& vcpu = at(id);
   spdlog::error("CPU {}: {} at rip {:#x}", id.number, vcpu.detail, vcpu.context.core.rip);
   for (auto& [who, tracer] : tracers_) {
+    if (tracer.read_only) continue;
     report_death(id, who);
     if (!tracer.non_stop) continue;
     holds_.take_all(who);
@@ -255,16 +257,20 @@ void Hub::drop_stale_events(TracerId who, Tracer& tracer) {
 void Hub::handle_end(api::GuestEnd end, const std::string& detail) {
   if (ended_) return;
   ended_ = end;
-  std::vector<tracer::Events*> listeners;
-  for (auto& [who, tracer] : tracers_) {
-    if (tracer.stop_done) {
-      auto done = std::move(tracer.stop_done);
-      tracer.stop_done = nullptr;
-      done(fail(Errc::kGone, "the guest has ended"));
-    }
-    listeners.push_back(tracer.events);
+  // A tracer may leave when it hears of it.
+  std::vector<TracerId> listeners;
+  for (const auto& [who, tracer] : tracers_) listeners.push_back(who);
+  for (const TracerId who : listeners) {
+    const auto found = tracers_.find(who);
+    if (found == tracers_.end() || !found->second.stop_done) continue;
+    auto done = std::move(found->second.stop_done);
+    found->second.stop_done = nullptr;
+    done(fail(Errc::kGone, "the guest has ended"));
   }
-  for (tracer::Events* events : listeners) events->on_guest_end(detail);
+  for (const TracerId who : listeners) {
+    if (const auto found = tracers_.find(who); found != tracers_.end())
+      found->second.events->on_guest_end(detail);
+  }
   callbacks_.on_end(end, detail);
 }
 

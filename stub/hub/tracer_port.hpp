@@ -8,7 +8,9 @@ namespace ringside::hub {
 class TracerPort final : public tracer::Port {
  public:
   TracerPort(Hub& hub, TracerId id) : hub_(hub), id_(id) {}
-  ~TracerPort() override { hub_.detach(id_); }
+  ~TracerPort() override {
+    if (!replaced_) hub_.detach(id_);
+  }
 
   TracerId id() const override { return id_; }
   std::size_t vcpu_count() const override { return hub_.vcpus_.size(); }
@@ -60,11 +62,20 @@ class TracerPort final : public tracer::Port {
   std::string describe_machine() const override { return hub_.describe_machine(); }
   void reset_machine(tracer::Done<void> done) override { hub_.reset_machine(std::move(done)); }
   Result<void> release(TracerId other) override { return hub_.release_other(other, id_); }
-  void quit_machine() override { hub_.quit_machine(); }
+  Result<void> quit_machine() override {
+    hub_.quit_machine();
+    return {};
+  }
+  std::unique_ptr<tracer::Port> observer() override;
+
+  // For an observer: a vCPU as it is at this moment, in the form of a stop.  Holds nothing.
+  void look(VcpuId vcpu, tracer::Done<tracer::StopEvent> done);
+  Result<void> still_there() const;
 
  private:
   Hub& hub_;
   TracerId id_;
+  bool replaced_ = false;  // by an observer's
 };
 
 }  // namespace ringside::hub

@@ -24,6 +24,7 @@ constexpr std::array<ServerFeatureRow, kServerFeatureCount> kTable = {{
     {kNonStop, "QNonStop+", true},
     {kConditionalBreakpoints, "ConditionalBreakpoints+", true},
     {kBreakpointCommands, "BreakpointCommands+", true},
+    {kTracepoints, "", true},
     {kCatchSyscalls, "QCatchSyscalls+", false},
     {kXferExecFile, "qXfer:exec-file:read+", false},
     {kXferLibraries, "qXfer:libraries:read+", false},
@@ -32,7 +33,6 @@ constexpr std::array<ServerFeatureRow, kServerFeatureCount> kTable = {{
     {kProgramSignals, "QProgramSignals+", false},
     {kReverseContinue, "ReverseContinue+", false},
     {kReverseStep, "ReverseStep+", false},
-    {kTracepoints, "", false},
 }};
 
 constexpr bool in_enum_order() {

@@ -41,6 +41,7 @@ enum class ServerFeature : std::uint8_t {
   kNonStop,
   kConditionalBreakpoints,
   kBreakpointCommands,
+  kTracepoints,  // qTStatus and its kin are answered; announced as nothing of its own
   // Off until the session switches them on:
   kCatchSyscalls,
   kXferExecFile,
@@ -50,7 +51,6 @@ enum class ServerFeature : std::uint8_t {
   kProgramSignals,
   kReverseContinue,
   kReverseStep,
-  kTracepoints,  // qTStatus and its kin are answered; announced as nothing of its own
 };
 inline constexpr std::size_t kServerFeatureCount = 22;
 

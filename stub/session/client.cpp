@@ -1,5 +1,6 @@
 #include "stub/session/client.hpp"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "stub/rsp/parse.hpp"
@@ -11,24 +12,53 @@ namespace ringside::session {
 using tracer::StopEvent;
 using tracer::StopReason;
 
+namespace {
+
+// No client sends much ahead: gdb and LLDB wait for each answer.
+constexpr std::size_t kMostWaiting = 1000;
+constexpr std::size_t kMostWaitingBytes = 8u << 20;
+constexpr std::size_t kMostText = 1u << 20;  // of one answer for a person
+
+}  // namespace
+
 void Client::disconnected() {
   wire_ = nullptr;
   waiting_.clear();
+  waiting_bytes_ = 0;
   port_.reset();
 }
 
-void Client::packet(std::string body) {
-  waiting_.push_back(std::move(body));
+void Client::packet(std::string body) { arrived(std::move(body)); }
+
+void Client::oversize() { arrived(std::nullopt); }
+
+void Client::arrived(Arrived request) {
+  const std::size_t bytes = request ? request->size() : 0;
+  if (waiting_.size() >= kMostWaiting || waiting_bytes_ + bytes > kMostWaitingBytes) {
+    wire_->drop("it sends request upon request without waiting for the answer");
+    return;
+  }
+  waiting_bytes_ += bytes;
+  waiting_.push_back(std::move(request));
   work_off();
 }
 
+// Not by recursion from reply(): the queue may be long.
 void Client::work_off() {
+  if (std::exchange(working_, true)) return;
   while (!busy_ && wire_ != nullptr && !waiting_.empty()) {
-    const std::string body = std::move(waiting_.front());
+    const Arrived request = std::move(waiting_.front());
     waiting_.pop_front();
+    if (interrupt_after_ && (*interrupt_after_)-- == 0) interrupt_after_.reset();
     busy_ = true;
-    dispatch(body);
+    if (request) {
+      waiting_bytes_ -= request->size();
+      dispatch(*request);
+    } else {
+      reply_error({Errc::kMalformed, "a packet that is too long"}, false);
+    }
   }
+  working_ = false;
 }
 
 void Client::dispatch(const std::string& body) {
@@ -73,17 +103,23 @@ void Client::reply_result(const Result<void>& result) {
   }
 }
 
-void Client::oversize() { reply(rsp::error_reply(rsp::errno_of(Errc::kMalformed))); }
-
 // Text for the person, where the protocol has a place for it: while the client waits for a stop, or for the
 // answer of qRcmd.
 void Client::print(std::string_view text) {
   if (wire_ == nullptr) return;
-  for (const std::string& body : rsp::console_replies(text)) wire_->send_packet(body);
+  const std::string_view shown = text.substr(0, kMostText);
+  for (const std::string& body : rsp::console_replies(shown)) wire_->send_packet(body);
+  if (shown.size() == text.size()) return;
+  const std::string rest = fmt::format("\n... and {} bytes more\n", text.size() - shown.size());
+  for (const std::string& body : rsp::console_replies(rest)) wire_->send_packet(body);
 }
 
 void Client::interrupt() {
-  if (!running_ || port_ == nullptr) return;
+  if (port_ == nullptr) return;
+  if (!running_) {
+    if (busy_) interrupt_after_ = waiting_.size();
+    return;
+  }
   interrupted_ = true;
   port_->interrupt();
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "stub/session/client.hpp"
+#include "stub/tracer/variables.hpp"
 
 namespace ringside::session {
 
@@ -214,6 +215,27 @@ void Client::handle(const rsp::RemovePoint& request) {
                       then<void>([](Client& self, auto done) { self.reply_result(done); }));
 }
 
+// One a reply: number, value, whether it is built in, name (RSP "Tracepoint Packets", qTfV).
+void Client::handle(const rsp::ListTraceVariables& request) {
+  if (request.first) next_variable_ = 0;
+  if (next_variable_ >= tracer::kVariables.size()) {
+    reply("l");
+    return;
+  }
+  const tracer::VariableInfo& variable = tracer::kVariables[next_variable_++];
+  reply(
+      fmt::format("{:x}:0:1:{}", static_cast<unsigned>(variable.number), rsp::hex_text_reply(variable.name)));
+}
+
+// They have values when a point is hit; between hits only the CPU is known.
+void Client::handle(const rsp::ReadTraceVariable& request) {
+  if (request.number == static_cast<std::uint64_t>(tracer::Variable::kCpu)) {
+    reply(fmt::format("V{:x}", access_.number));
+  } else {
+    reply("U");
+  }
+}
+
 void Client::resume(std::vector<tracer::ResumeAction> actions) {
   if (guest_end_) {
     reply(rsp::exited_reply(0, agreed_));
@@ -228,6 +250,11 @@ void Client::resume(std::vector<tracer::ResumeAction> actions) {
   if (auto done = port_->resume(std::move(actions)); !done) {
     running_ = false;
     reply_error(done.error());
+    return;
+  }
+  if (interrupt_after_) {
+    interrupt_after_.reset();
+    interrupt();
   }
 }
 

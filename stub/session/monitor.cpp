@@ -74,6 +74,7 @@ std::span<const Command> MonitorCommands::commands() {
       Command{"interrupts", "on|off", "let interrupts in during single steps (default off)", &M::interrupts},
       Command{"kaslr", "", "where the kernel runs", &M::kaslr},
       Command{"release", "TRACER", "take a stuck tracer's holds away; it stays attached", &M::release},
+      Command{"observer", "", "only look on from now: your points and holds are given up", &M::observer},
       Command{"reset", "", "back to the first instruction; every tracer stays attached", &M::reset},
       Command{"quit", "", "end the guest, for everybody", &M::quit},
   };
@@ -202,6 +203,11 @@ void MonitorCommands::release(std::string_view arguments) {
   done(released ? fmt::format("tracer {} holds nothing any more\n", *number) : released.error().text + "\n");
 }
 
+void MonitorCommands::observer(std::string_view) {
+  client_.port_ = client_.port_->observer();
+  done("you only look on now: the guest does not stop for you, and you change nothing\n");
+}
+
 void MonitorCommands::reset(std::string_view) {
   client_.port_->reset_machine(client_.then<void>([](Client& client, Result<void> reset) {
     client.print(
@@ -212,9 +218,11 @@ void MonitorCommands::reset(std::string_view) {
 }
 
 void MonitorCommands::quit(std::string_view) {
-  client_.print("the guest ends\n");
-  client_.reply("OK");
-  client_.port_->quit_machine();
+  if (const auto quit = client_.port_->quit_machine(); !quit) {
+    refuse(quit.error().text);
+    return;
+  }
+  done("the guest ends\n");
 }
 
 }  // namespace ringside::session

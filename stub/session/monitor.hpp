@@ -38,6 +38,7 @@ class MonitorCommands {
   void interrupts(std::string_view arguments);
   void kaslr(std::string_view);
   void release(std::string_view arguments);
+  void observer(std::string_view);
   void reset(std::string_view);
   void quit(std::string_view);
 

@@ -3,6 +3,7 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <spdlog/spdlog.h>
@@ -22,14 +23,15 @@ Session::Session(Socket socket, std::string label)
       client_(std::make_shared<Client>(*this)),
       framer_(2 * rsp::kPacketSize) {}
 
-void Session::start(tracer::PortFactory& factory) {
-  auto port = factory.attach(label_, *client_);
+void Session::start(tracer::PortFactory& factory, tracer::AttachOptions options) {
+  auto port = factory.attach(label_, *client_, options);
   if (!port) {
     spdlog::warn("{}: refused: {}", label_, port.error().text);
     end(port.error().text);
     return;
   }
-  spdlog::info("tracer {} attached: {}", (*port)->id().number, label_);
+  spdlog::info("tracer {} attached{}: {}", (*port)->id().number, options.read_only ? ", read-only" : "",
+               label_);
   client_->attached(std::move(*port));
   boost::asio::co_spawn(socket_.get_executor(), read_loop(shared_from_this()), boost::asio::detached);
 }
@@ -44,10 +46,11 @@ boost::asio::awaitable<void> Session::read_loop([[maybe_unused]] std::shared_ptr
       break;
     }
     spdlog::trace("{} -> {}", label_, std::string_view(reinterpret_cast<const char*>(input_.data()), size));
+    if (closing_) continue;  // read all the same: that is how the peer's end is seen
     framer_.push({input_.data(), size});
     while (auto frame = framer_.next()) {
-      if (ended_ || closing_) break;
       take(std::move(*frame));
+      if (ended_ || closing_) break;
     }
   }
 }
@@ -92,10 +95,10 @@ void Session::later(std::chrono::milliseconds delay, std::function<void()> what)
 }
 
 void Session::send(std::string_view bytes) {
-  if (ended_) return;
+  if (ended_ || dropped_) return;
   out_ += bytes;
   if (out_.size() > kMostUnsent) {
-    end("it does not read what it asked for");
+    drop("it does not read what it asked for");
     return;
   }
   if (writing_.empty()) write_more();
@@ -120,6 +123,15 @@ void Session::write_more() {
 void Session::close_when_sent() {
   closing_ = true;
   if (writing_.empty() && out_.empty()) end("closed");
+}
+
+void Session::drop(std::string_view why) {
+  if (ended_ || std::exchange(dropped_, true)) return;
+  spdlog::warn("{} is dropped: {}", label_, why);
+  closing_ = true;
+  out_.clear();
+  boost::asio::post(socket_.get_executor(),
+                    [self = shared_from_this(), text = std::string(why)] { self->end(text); });
 }
 
 void Session::end(std::string_view why) {

@@ -28,7 +28,7 @@ class Session final : public Wire, public std::enable_shared_from_this<Session> 
   Session(Socket socket, std::string label);
 
   // Attaches and reads until the connection ends.
-  void start(tracer::PortFactory& factory);
+  void start(tracer::PortFactory& factory, tracer::AttachOptions options = {});
   // Ends the connection once everything has been sent.
   void close_when_sent() override;
   // Ends it now: detaches, whatever is unsent.
@@ -36,6 +36,7 @@ class Session final : public Wire, public std::enable_shared_from_this<Session> 
   void send_packet(std::string_view body) override;
   void send_notification(std::string_view body) override;
   void later(std::chrono::milliseconds delay, std::function<void()> what) override;
+  void drop(std::string_view why) override;
   void stop_acks() override { acks_ = false; }
 
  private:
@@ -55,7 +56,8 @@ class Session final : public Wire, public std::enable_shared_from_this<Session> 
   std::string writing_;      // being sent
   std::string last_packet_;  // for a NAK
   bool acks_ = true;
-  bool closing_ = false;
+  bool closing_ = false;  // nothing more is taken
+  bool dropped_ = false;  // nothing more is sent either
   bool ended_ = false;
 };
 

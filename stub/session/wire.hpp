@@ -1,4 +1,6 @@
 // What a Client needs of its connection.  Session implements it on a socket, tests on a string.  Thread: hub.
+//
+// send_packet() and drop() never call back: a Client may use them in the middle of anything.
 #pragma once
 
 #include <chrono>
@@ -19,6 +21,8 @@ class Wire {
   virtual void stop_acks() = 0;
   // Ends the connection once everything sent so far has gone out.
   virtual void close_when_sent() = 0;
+  // Ends the connection soon, whatever is unsent; takes nothing more from it.
+  virtual void drop(std::string_view why) = 0;
 };
 
 }  // namespace ringside::session

@@ -127,7 +127,15 @@ class Port {
   virtual void reset_machine(Done<void> done) = 0;
   // Takes away another tracer's holds, for one that is stuck.  It stays attached, and is told by whom.
   virtual Result<void> release(TracerId other) = 0;
-  virtual void quit_machine() = 0;
+  virtual Result<void> quit_machine() = 0;
+
+  // The same tracer, from now on read-only: its points and holds are given up.  Takes the place of this Port,
+  // which is of no more use.
+  virtual std::unique_ptr<Port> observer() = 0;
+};
+
+struct AttachOptions {
+  bool read_only = false;  // an observer: reads, also of a running guest, and never holds a vCPU
 };
 
 // Where connections become tracers.
@@ -135,7 +143,8 @@ class PortFactory {
  public:
   virtual ~PortFactory() = default;
   // `label` says who it is in listings: "127.0.0.1:40312".  `events` must outlive the Port.
-  virtual Result<std::unique_ptr<Port>> attach(std::string label, Events& events) = 0;
+  virtual Result<std::unique_ptr<Port>> attach(std::string label, Events& events,
+                                               AttachOptions options = {}) = 0;
 };
 
 }  // namespace ringside::tracer
