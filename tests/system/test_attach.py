@@ -36,6 +36,10 @@ class WithARunningGuest(case.Case):
     def tearDown(self) -> None:
         super().tearDown()
         self.runs()
+        # A connection that has just been dropped may take a moment until the other side has seen it.
+        end = time.monotonic() + self.guest.patience(5)
+        while self.tracers() != 1 and time.monotonic() < end:
+            time.sleep(0.1)
         self.assertEqual(self.tracers(), 1, "somebody is still attached besides the one who asks")
 
     def runs(self) -> None:
