@@ -13,6 +13,7 @@ from harness.place import ringside, the_place
 from harness.rawclient import RawClient
 
 TICK = r"tick [0-9]+\r?\n"
+COMPLAINT = r"(?i)\berror\b|closed|refused|timed out|bogus"  # of gdb's; the guest may well stand in error_entry
 
 
 class WithARunningGuest(case.Case):
@@ -82,7 +83,7 @@ class ComingAndGoing(WithARunningGuest):
             for _ in range(5):
                 one.run("detach")
                 self.runs()
-                self.assertNotIn("rror", one.run(f"target remote {self.guest.target}"))
+                self.assertNotRegex(one.run(f"target remote {self.guest.target}"), COMPLAINT)
             self.assertIn("hit Breakpoint", one.run("break do_sys_openat2") + one.run("continue"))
             one.quit()
 
@@ -193,7 +194,7 @@ class TwoAtOnce(WithARunningGuest):
 class ThroughAPipe(WithARunningGuest):
     def test_gdb_reaches_the_guest_through_ringside_attach(self) -> None:
         with Gdb(self.guest, attach=False) as one:
-            self.assertNotIn("rror", one.run(f"target remote | {ringside()} attach {self.guest.target}"))
+            self.assertNotRegex(one.run(f"target remote | {ringside()} attach {self.guest.target}"), COMPLAINT)
             one.run("break do_sys_openat2")
             for _ in range(3):
                 self.assertIn("hit Breakpoint 1", one.run("continue"))
@@ -218,16 +219,16 @@ class Observers(case.Case):
 
     def test_gdb_looks_at_a_guest_that_runs_and_changes_nothing(self) -> None:
         with Gdb(self.guest, attach=False) as one:
-            self.assertNotIn("rror", one.run(f"target remote {self.target}"))
+            self.assertNotRegex(one.run(f"target remote {self.target}"), COMPLAINT)
             self.guest.next(TICK)
             self.assertRegex(one.run("p/x $rip"), "= 0x[0-9a-f]+")
             self.assertIn("CPU#1", one.run("info threads"))
             self.assertIn("Linux version", one.run("p linux_banner"))
             before = one.run("p panic_timeout")
-            self.assertRegex(one.run("set var panic_timeout = 77"), "Cannot access|rror|not permitted")
+            self.assertRegex(one.run("set var panic_timeout = 77"), "Cannot access memory")
             self.assertEqual(one.run("p panic_timeout").split("=")[1], before.split("=")[1])
             one.run("break do_sys_openat2")
-            self.assertRegex(one.run("continue"), "Cannot insert|Cannot access|rror")
+            self.assertRegex(one.run("continue"), "Cannot insert breakpoint")
             one.run("delete")
             one.start_continue()
             self.guest.next(TICK)

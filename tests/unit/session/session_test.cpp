@@ -191,6 +191,26 @@ TEST_F(SessionEnd, ClientThatNeverReadsIsDroppedAndItsHoldsAreGoneWhileAnotherGo
   EXPECT_EQ(ask(other, "m8000,2"), framed("9090"));
 }
 
+TEST_F(SessionEnd, ClientThatLeavesWithoutReadingIsWaitedForASecond) {
+  Remote deaf = connect_and_stop();
+  const auto session = last_;
+  for (int i = 0; i < 20; ++i) deaf.write(framed("m8000,8000"));
+  deaf.write(framed("D"));
+  settle();
+  EXPECT_TRUE(all_running());
+  EXPECT_FALSE(session.expired()) << "there is something left to be read";
+  // More comes in: it is read, not kept, and not answered.
+  deaf.write(framed("?") + "$" + std::string(100'000, 'x'));
+  settle();
+  EXPECT_TRUE(all_running());
+
+  io_.restart();
+  while (!session.expired() && io_.run_one_for(std::chrono::seconds(10)) > 0) {
+  }
+
+  EXPECT_TRUE(session.expired());
+}
+
 TEST_F(SessionEnd, SixtyFiveAreOneTooMany) {
   std::vector<Remote> remotes;
   for (int i = 0; i < 64; ++i) remotes.push_back(connect());
