@@ -127,7 +127,10 @@ Listener::Opened Listener::open(asio::any_io_executor executor, const UnixAddres
   boost::system::error_code error;
   Unix::socket probe(executor);
   probe.connect(Unix::endpoint(where.path), error);
-  if (error == asio::error::connection_refused) ::unlink(where.path.c_str());
+  struct stat found {};
+  const bool refused = error == asio::error::connection_refused;  // by any file that nobody listens on
+  if (refused && ::lstat(where.path.c_str(), &found) == 0 && S_ISSOCK(found.st_mode))
+    ::unlink(where.path.c_str());
   std::unique_ptr<Listener> listener(new Listener(executor));
   listener->name_ = "unix:" + where.path;
   Acceptor& acceptor = listener->acceptor_;

@@ -1,5 +1,7 @@
 #include "stub/session/session.hpp"
 
+#include <chrono>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -12,6 +14,7 @@ namespace ringside::session {
 namespace {
 
 constexpr std::size_t kMostUnsent = 32u << 20;  // a client with this much unread is taken for dead
+constexpr std::chrono::seconds kPatience{1};
 constexpr auto kAwait = boost::asio::as_tuple(boost::asio::use_awaitable);
 
 }  // namespace
@@ -19,6 +22,7 @@ constexpr auto kAwait = boost::asio::as_tuple(boost::asio::use_awaitable);
 Session::Session(Socket socket, std::string label)
     : socket_(std::move(socket)),
       timer_(socket_.get_executor()),
+      patience_(socket_.get_executor()),
       label_(std::move(label)),
       client_(std::make_shared<Client>(*this)),
       framer_(2 * rsp::kPacketSize) {}
@@ -122,7 +126,15 @@ void Session::write_more() {
 
 void Session::close_when_sent() {
   closing_ = true;
-  if (writing_.empty() && out_.empty()) end("closed");
+  if (writing_.empty() && out_.empty()) {
+    end("closed");
+    return;
+  }
+  // It has left the hub, and is counted among the tracers no more: connections must not pile up like this.
+  patience_.expires_after(kPatience);
+  patience_.async_wait([weak = weak_from_this()](boost::system::error_code error) {
+    if (const auto self = weak.lock(); self && !error) self->end("it does not read the last answers");
+  });
 }
 
 void Session::drop(std::string_view why) {
@@ -139,6 +151,7 @@ void Session::end(std::string_view why) {
   spdlog::info("{} has left: {}", label_, why);
   client_->disconnected();
   timer_.cancel();
+  patience_.cancel();
   boost::system::error_code ignored;  // the peer may be gone already
   socket_.shutdown(Socket::shutdown_both, ignored);
   socket_.close(ignored);

@@ -29,7 +29,7 @@ class Session final : public Wire, public std::enable_shared_from_this<Session> 
 
   // Attaches and reads until the connection ends.
   void start(tracer::PortFactory& factory, tracer::AttachOptions options = {});
-  // Ends the connection once everything has been sent.
+  // Ends the connection once everything has been sent, and soon if the peer does not read it.
   void close_when_sent() override;
   // Ends it now: detaches, whatever is unsent.
   void end(std::string_view why);
@@ -47,7 +47,8 @@ class Session final : public Wire, public std::enable_shared_from_this<Session> 
   void write_more();
 
   Socket socket_;
-  boost::asio::steady_timer timer_;
+  boost::asio::steady_timer timer_;     // of later()
+  boost::asio::steady_timer patience_;  // with a peer that is to read the last of it
   std::string label_;
   std::shared_ptr<Client> client_;
   rsp::Framer framer_;
