@@ -12,6 +12,7 @@
 #include "arch/bytes.hpp"
 #include "arch/result.hpp"
 #include "arch/x86/cpu.hpp"
+#include "disasm/insn_layout.hpp"
 
 namespace ringside::disasm {
 
@@ -20,8 +21,6 @@ struct Line {
   std::uint8_t length = 0;  // bytes
   std::string text;         // AT&T syntax, as gdb shows by default; "(bad)" for what is no instruction
 };
-
-inline constexpr std::size_t kLongestInstruction = 15;  // SDM 2A 2.3.11
 
 class Decoder {
  public:

@@ -24,7 +24,8 @@ inline constexpr std::uint64_t kVme = bit(0), kPvi = bit(1), kTsd = bit(2), kDe 
                                kOsxmmexcpt = bit(10), kUmip = bit(11), kLa57 = bit(12), kVmxe = bit(13),
                                kSmxe = bit(14), kFsgsbase = bit(16), kPcide = bit(17), kOsxsave = bit(18),
                                kSmep = bit(20), kSmap = bit(21), kPke = bit(22), kCet = bit(23),
-                               kPks = bit(24);
+                               kPks = bit(24), kUintr = bit(25), kLass = bit(27), kLamSup = bit(28),
+                               kFred = bit(32);
 }  // namespace cr4
 
 namespace efer {  // SDM 3A 2.2.1; SVME and above AMD APM 2 3.1.7

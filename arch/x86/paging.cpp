@@ -11,8 +11,8 @@ namespace {
 using Why = WalkFault::Why;
 
 // Bits of an entry that mean the same in every mode (SDM 3A tables 4-4 to 4-20).
-constexpr std::uint64_t kPresent = bit(0), kWritable = bit(1), kUser = bit(2), kLarge = bit(7),
-                        kNoExecute = bit(63);
+constexpr std::uint64_t kPresent = bit(0), kWritable = bit(1), kUser = bit(2), kAccessed = bit(5),
+                        kDirty = bit(6), kLarge = bit(7), kNoExecute = bit(63);
 constexpr std::uint64_t kAddress64 = 0x000f'ffff'ffff'f000;  // bits 51:12, the most MAXPHYADDR can be
 constexpr std::uint64_t kAddress32 = 0xffff'f000;
 constexpr std::uint64_t kPatOfLargePage = bit(12);  // PAT, not an address bit: must not leak into the frame
@@ -73,7 +73,7 @@ class Walker {
  private:
   WalkResult result() noexcept {
     if (!is_address(mode_, at_)) return unexpected(WalkFault{Why::kNonCanonical, 0});
-    if (mode_ == PagingMode::kNone) return Leaf{Gpa{at_.value}, kPageSize, true, true, true};
+    if (mode_ == PagingMode::kNone) return Leaf{Gpa{at_.value}, kPageSize, true, true, true, true, true};
     std::uint64_t table = state_.cr3 & shape_.table_mask;
     for (std::uint8_t level = shape_.top; level > 0; --level) {
       const auto entry = read_entry(table, level);
@@ -123,10 +123,11 @@ class Walker {
   }
 
   void narrow_rights(std::uint64_t entry, std::uint8_t level) {
-    if (mode_ == PagingMode::kPae && level == 3) return;  // a PDPTE has no rights (SDM 3A table 4-8)
+    if (mode_ == PagingMode::kPae && level == 3) return;  // a PDPTE has none, nor A (SDM 3A table 4-8)
     leaf_.writable = leaf_.writable && (entry & kWritable) != 0;
     leaf_.user = leaf_.user && (entry & kUser) != 0;
     leaf_.executable = leaf_.executable && (entry & kNoExecute) == 0;
+    leaf_.accessed = leaf_.accessed && (entry & kAccessed) != 0;
   }
 
   Leaf finish(std::uint64_t entry, std::uint8_t level) {
@@ -137,6 +138,7 @@ class Walker {
     if (level > 1) frame &= ~kPatOfLargePage;
     leaf_.gpa = Gpa{frame | (at_.value & in_page)};
     leaf_.page_size = in_page + 1;
+    leaf_.dirty = (entry & kDirty) != 0;
     return leaf_;
   }
 
@@ -145,7 +147,7 @@ class Walker {
   const PhysicalMemory& memory_;
   PagingMode mode_;
   Shape shape_;
-  Leaf leaf_{{}, 0, true, true, true};
+  Leaf leaf_{{}, 0, true, true, true, true, false};
   WalkLevels out_;
 };
 

@@ -30,6 +30,8 @@ struct Leaf {
   bool writable = false;        // R/W set at every level
   bool user = false;            // U/S set at every level
   bool executable = false;      // no XD at any level
+  bool accessed = false;        // A set at every level that has one: an access would not set it
+  bool dirty = false;           // D set: a write would not set it
   bool operator==(const Leaf&) const = default;
 };
 

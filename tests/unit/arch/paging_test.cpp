@@ -11,7 +11,7 @@ namespace {
 using fakes::ArrayMemory;
 using Why = WalkFault::Why;
 
-constexpr std::uint64_t kP = 1, kW = 2, kU = 4, kPs = 0x80, kXd = bit(63);
+constexpr std::uint64_t kP = 1, kW = 2, kU = 4, kA = 0x20, kD = 0x40, kPs = 0x80, kXd = bit(63);
 constexpr std::size_t kRam = 0x10000;
 
 constexpr PagingState kReal{.cr0 = cr0::kPe};
@@ -51,6 +51,7 @@ TEST(Walk, WithoutPagingAddressesArePhysical) {
   ASSERT_TRUE(leaf.has_value());
   EXPECT_EQ(leaf->gpa, Gpa{0xfffffff0});
   EXPECT_TRUE(leaf->writable && leaf->user && leaf->executable);
+  EXPECT_TRUE(leaf->accessed && leaf->dirty);
 }
 
 TEST(Walk, WithoutLongModeAddressesAbove4GiBAreNone) {
@@ -79,6 +80,27 @@ TEST(Walk, RightsAreThoseThatEveryLevelGives) {
   EXPECT_FALSE(leaf->writable);
   EXPECT_FALSE(leaf->user);
   EXPECT_FALSE(leaf->executable);
+}
+
+TEST(Walk, AccessedIsWhatEveryLevelSays) {
+  const std::uint64_t full = 0xa000 | kP | kA;
+  const ArrayMemory all = four_levels(0x2000 | kP | kA, 0x3000 | kP | kA, 0x4000 | kP | kA, full);
+  const ArrayMemory top = four_levels(0x2000 | kP, 0x3000 | kP | kA, 0x4000 | kP | kA, full);
+  const ArrayMemory leaf = four_levels(0x2000 | kP | kA, 0x3000 | kP | kA, 0x4000 | kP | kA, 0xa000 | kP);
+
+  EXPECT_TRUE(walk(kLong, kMapped, all)->accessed);
+  EXPECT_FALSE(walk(kLong, kMapped, top)->accessed);
+  EXPECT_FALSE(walk(kLong, kMapped, leaf)->accessed);
+}
+
+TEST(Walk, DirtyIsWhatTheLeafSays) {
+  const ArrayMemory small = four_levels(0x2000 | kP, 0x3000 | kP, 0x4000 | kP, 0xa000 | kP | kD);
+  const ArrayMemory large = four_levels(0x2000 | kP, 0x3000 | kP, 0x4020'0000 | kPs | kP | kD, 0);
+  const ArrayMemory table = four_levels(0x2000 | kP, 0x3000 | kP, 0x4000 | kP | kD, 0xa000 | kP);
+
+  EXPECT_TRUE(walk(kLong, kMapped, small)->dirty);
+  EXPECT_TRUE(walk(kLong, kMapped, large)->dirty);
+  EXPECT_FALSE(walk(kLong, kMapped, table)->dirty);
 }
 
 TEST(Walk, PatBitOfALargePageIsNotPartOfItsAddress) {
@@ -172,6 +194,15 @@ TEST(Walk, PaeLargePageHas2MiB) {
   memory.put(0x2008, std::uint64_t{0x8060'0000 | kPs | kP});
 
   EXPECT_EQ(walk(kPaeState, Gva{0x0021'2345}, memory)->gpa, Gpa{0x8061'2345});
+}
+
+TEST(Walk, PaeHasNoAccessedBitInItsPdptes) {
+  ArrayMemory memory(kRam);
+  memory.put(0x1020, std::uint64_t{0x2000 | kP});
+  memory.put(0x2008, std::uint64_t{0x8060'0000 | kPs | kP | kA | kD});
+
+  EXPECT_TRUE(walk(kPaeState, Gva{0x0021'2345}, memory)->accessed);
+  EXPECT_TRUE(walk(kPaeState, Gva{0x0021'2345}, memory)->dirty);
 }
 
 TEST(Walk, PaePdpteWithRightsIsReserved) {
