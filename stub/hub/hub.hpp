@@ -81,7 +81,6 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
     std::set<VcpuId> resumed;                   // all-stop: since its last stop
     tracer::Done<tracer::StopEvent> stop_done;  // stop_all() waits for its answer
     bool hold_interrupts = true;
-    bool told_to_wait = false;
     bool read_only = false;
   };
 

@@ -135,7 +135,7 @@ void Hub::finish_step_over() {
 
 void Hub::say_who_is_waited_for(TracerId who, const std::vector<tracer::ResumeAction>& actions) {
   const auto found = tracers_.find(who);
-  if (found == tracers_.end() || found->second.told_to_wait) return;
+  if (found == tracers_.end()) return;
   Tracer& tracer = found->second;
   std::string text;
   for (const tracer::ResumeAction& action : actions) {
@@ -146,7 +146,6 @@ void Hub::say_who_is_waited_for(TracerId who, const std::vector<tracer::ResumeAc
     }
   }
   if (text.empty()) return;
-  tracer.told_to_wait = true;
   tracer.events->on_message("waiting: held " + text);
 }
 

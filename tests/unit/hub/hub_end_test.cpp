@@ -181,6 +181,7 @@ class Leaver final : public tracer::Events {
   void on_stop(const StopEvent&) override { port.reset(); }
   void on_guest_end(std::string) override { port.reset(); }
   void on_message(const std::string&) override { port.reset(); }
+  void on_print(const std::string&) override {}
 
   std::unique_ptr<tracer::Port> port;
 };

@@ -99,7 +99,8 @@ TEST_F(HubObserver, WhateverWouldChangeAnythingIsRefused) {
               port.write_registers(VcpuId{0}, {{x86::Reg::kRax, Bytes(8)}}, done);
             }),
             Errc::kRefused);
-  EXPECT_EQ(refusal([&](auto done) { port.insert_point(VcpuId{0}, software(kCode), done); }), Errc::kRefused);
+  EXPECT_EQ(refusal([&](auto done) { port.insert_point(VcpuId{0}, software(kCode), nullptr, done); }),
+            Errc::kRefused);
   EXPECT_EQ(refusal([&](auto done) { port.reset_machine(done); }), Errc::kRefused);
   EXPECT_EQ(port.quit_machine().error().code, Errc::kRefused);
   EXPECT_EQ(resume(*observer, {{VcpuId{0}, Kind::kStep, {}}}).error().code, Errc::kRefused);
