@@ -40,3 +40,20 @@ end
 document rs-phys
 rs-phys ADDRESS FORMAT: examine guest physical memory, for example: rs-phys 0x1000000 8xg
 end
+
+define rs-kaslr
+  python
+import re
+found = re.search(r"offset (0x[0-9a-f]+)", gdb.execute("monitor kaslr", to_string=True))
+files = [one.filename for one in gdb.objfiles() if one.filename and not one.filename.startswith("system-supplied")]
+if not found:
+    raise gdb.GdbError("the kernel is not in its place yet, or is not known")
+if not files:
+    raise gdb.GdbError("no symbol file: give gdb the kernel's vmlinux first")
+gdb.execute("symbol-file -o %s %s" % (found.group(1), files[0]))
+  end
+end
+document rs-kaslr
+Moves the kernel's symbols to where the kernel runs. gdb asks for that by itself when it attaches, but not in
+non-stop mode, and not when the kernel moves itself later.
+end

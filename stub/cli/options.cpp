@@ -65,7 +65,8 @@ void add_run(CLI::App& app, RunOptions& options, RunTexts& texts) {
       ->capture_default_str();
   app.add_option("--kaslr", texts.kaslr, "on, off, or the offset in hex")->capture_default_str();
   app.add_option("--gdb", options.gdb,
-                 "listen for gdb on :PORT (loopback), HOST:PORT or unix:PATH; may be repeated");
+                 "serve gdb on :PORT (loopback), HOST:PORT, unix:PATH or the inherited socket fd:N; with ,ro "
+                 "behind it who comes in there only looks on; may be repeated");
   app.add_flag("--wait", options.wait, "do not run before the first gdb says so");
   app.add_option("--log-level", options.log_level, "trace, debug, info, warn, error or off, on stderr")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
@@ -101,17 +102,26 @@ Result<Options> parse_options(int argc, const char* const* argv) {
   RunTexts texts;
   CLI::App* run_app = app.add_subcommand("run", "boot a Linux kernel");
   add_run(*run_app, run, texts);
+  AttachOptions attach;
+  CLI::App* attach_app = app.add_subcommand(
+      "attach", "a monitor's socket on stdio, for gdb: target remote | ringside attach :1234");
+  attach_app->add_option("address", attach.address, ":PORT, HOST:PORT or unix:PATH, as given to --gdb")
+      ->required();
   CLI::App* doctor = app.add_subcommand("doctor", "try out what this host's KVM can do");
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    return ShowText{run_app->parsed() ? run_app->help() : doctor->parsed() ? doctor->help() : app.help()};
+    for (const CLI::App* command : {run_app, attach_app, doctor}) {
+      if (command->parsed()) return ShowText{command->help()};
+    }
+    return ShowText{app.help()};
   } catch (const CLI::CallForVersion&) {
     return ShowText{std::string(kVersion) + "\n"};
   } catch (const CLI::ParseError& error) {
     return fail(Errc::kMalformed, fmt::format("{}; see: ringside --help", error.what()));
   }
   if (doctor->parsed()) return DoctorOptions{};
+  if (attach_app->parsed()) return attach;
   return Options{RS_TRY(finish_run(std::move(run), texts))};
 }
 

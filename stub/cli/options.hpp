@@ -21,6 +21,10 @@ struct RunOptions {
   std::string log_file;
 };
 
+struct AttachOptions {
+  std::string address;  // of a monitor's --gdb
+};
+
 struct DoctorOptions {};
 
 // Asked for help or the version: print this and be done.
@@ -28,7 +32,7 @@ struct ShowText {
   std::string text;
 };
 
-using Options = std::variant<RunOptions, DoctorOptions, ShowText>;
+using Options = std::variant<RunOptions, AttachOptions, DoctorOptions, ShowText>;
 
 // One line that says what is wrong and what to do, or the options.
 Result<Options> parse_options(int argc, const char* const* argv);

@@ -119,7 +119,8 @@ Result<int> Run::execute() {
 Result<void> Run::listen() {
   for (const std::string& address : options_.gdb) {
     auto listener = RS_TRY(session::Listener::open(io_.get_executor(), address));
-    fmt::print(stderr, "ringside: listening for gdb: target remote {}\n", listener->name());
+    fmt::print(stderr, "ringside: listening for gdb: target remote {}{}\n", listener->name(),
+               listener->read_only() ? " (read-only)" : "");
     listeners_.push_back(std::move(listener));
   }
   if (options_.wait && listeners_.empty()) {

@@ -4,7 +4,9 @@
 
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
+#include "stub/hub/observer_port.hpp"
 #include "stub/hub/tracer_port.hpp"
 
 namespace ringside::hub {
@@ -14,7 +16,8 @@ Hub::Hub(boost::asio::any_io_executor executor, api::Machine& machine, Callbacks
       machine_(machine),
       callbacks_(std::move(callbacks)),
       memory_(machine.memory()),
-      policy_(machine.vcpu_count(), machine.memory()),
+      policy_(machine.vcpu_count(), machine.memory(),
+              [this](TracerId who, std::string_view text) { printed(who, text); }),
       holds_(machine.vcpu_count()),
       snapshot_(std::make_shared<PointSnapshot>()),
       vcpus_(machine.vcpu_count()) {}
@@ -22,6 +25,27 @@ Hub::Hub(boost::asio::any_io_executor executor, api::Machine& machine, Callbacks
 Hub::~Hub() = default;
 
 void Hub::post(Work work) { boost::asio::post(executor_, std::move(work)); }
+
+// What a tracer's commands print goes to it and to the log.  Thread: a vCPU's; when the hub does not keep up,
+// text is lost, and that is said.
+void Hub::printed(TracerId who, std::string_view text) {
+  constexpr std::uint32_t kMostUnderWay = 10'000;
+  if (prints_under_way_.load(std::memory_order_relaxed) >= kMostUnderWay) {
+    prints_lost_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  prints_under_way_.fetch_add(1, std::memory_order_relaxed);
+  post([this, who, text = std::string(text)] {
+    prints_under_way_.fetch_sub(1, std::memory_order_relaxed);
+    const std::uint64_t lost = prints_lost_.exchange(0, std::memory_order_relaxed);
+    const std::string whole = lost == 0 ? text : fmt::format("({} printed texts lost)\n{}", lost, text);
+    const std::string_view line = std::string_view(whole).substr(0, whole.find_last_not_of('\n') + 1);
+    spdlog::info("{}: {}", who == kMonitor ? "probe left behind" : fmt::format("tracer {}", who.number),
+                 line);
+    const auto found = tracers_.find(who);
+    if (found != tracers_.end()) found->second.events->on_print(whole);
+  });
+}
 
 Result<void> Hub::start(bool held) {
   if (held) {
@@ -33,7 +57,8 @@ Result<void> Hub::start(bool held) {
   return {};
 }
 
-Result<std::unique_ptr<tracer::Port>> Hub::attach(std::string label, tracer::Events& events) {
+Result<std::unique_ptr<tracer::Port>> Hub::attach(std::string label, tracer::Events& events,
+                                                  tracer::AttachOptions options) {
   constexpr std::size_t kMostTracers = 64;
   if (tracers_.size() >= kMostTracers) {
     return fail(Errc::kExhausted,
@@ -43,20 +68,47 @@ Result<std::unique_ptr<tracer::Port>> Hub::attach(std::string label, tracer::Eve
   Tracer& tracer = tracers_[id];
   tracer.label = std::move(label);
   tracer.events = &events;
+  for (std::uint32_t i = 0; i < vcpus_.size(); ++i) tracer.resumed.insert(VcpuId{i});
+  tracer.read_only = options.read_only;
   auto port = std::make_unique<TracerPort>(*this, id);
   tracer.port = port.get();
+  if (options.read_only)
+    return std::make_unique<ObserverPort>(std::move(port), events, ObserverPort::View::kRunning);
   return port;
 }
 
 // A tracer's end, whatever it was doing, releases exactly what is its own.
 void Hub::detach(TracerId who) {
   tracers_.erase(who);
+  give_up_claims(who);
+}
+
+void Hub::become_observer(TracerId who) {
+  Tracer& tracer = tracers_.at(who);
+  tracer.read_only = true;
+  tracer.view = View::kRunning;
+  tracer.non_stop = false;  // the observer's port sees to that
+  tracer.pending.clear();
+  tracer.resumed.clear();
+  give_up_claims(who);
+}
+
+void Hub::give_up_claims(TracerId who) {
   for (Vcpu& vcpu : vcpus_) vcpu.steps.erase(who);
-  if (points_.remove_all(who)) {
-    exclusively([this] { static_cast<void>(apply(VcpuId{0})); });
+  if (points_.owned_by(who) > 0) {
+    points_.leave(who, kMonitor);
+    exclusively([this] {
+      sites_.clear();
+      static_cast<void>(apply(VcpuId{0}));
+    });
   }
   holds_.release_all(who);
   settle();
+}
+
+// Whether anybody is there who could do something about a dead vCPU.
+bool Hub::is_traced() const {
+  return std::ranges::any_of(tracers_, [](const auto& one) { return !one.second.read_only; });
 }
 
 void Hub::stop_all(TracerId who, tracer::Done<tracer::StopEvent> done) {
@@ -69,6 +121,7 @@ void Hub::stop_all(TracerId who, tracer::Done<tracer::StopEvent> done) {
   // From now on this tracer's own holds do what --wait did.
   if (std::exchange(waiting_for_first_, false)) release_monitor();
   tracer.view = View::kStopping;
+  tracer.cpus.assign(vcpus_.size(), View::kStopping);
   tracer.stop_done = std::move(done);
   settle();
 }
@@ -81,9 +134,36 @@ void Hub::interrupt(TracerId who) {
   settle();
 }
 
+void Hub::stop(TracerId who, const std::vector<VcpuId>& vcpus) {
+  Tracer& tracer = tracers_.at(who);
+  if (ended_ || !tracer.non_stop) return;
+  for (const VcpuId vcpu : vcpus) {
+    if (tracer.cpus.at(vcpu.number) != View::kRunning) continue;
+    holds_.take(vcpu, who);
+    tracer.cpus[vcpu.number] = View::kStopping;
+  }
+  settle();
+}
+
+// What the tracer sees carries over; clients change the mode before they first ask for a stop.
+void Hub::set_non_stop(TracerId who, bool on) {
+  Tracer& tracer = tracers_.at(who);
+  if (std::exchange(tracer.non_stop, on) == on) return;
+  if (on) {
+    tracer.cpus.assign(vcpus_.size(), tracer.view);
+    return;
+  }
+  tracer.view = View::kRunning;
+  if (holds_.holds_any(who)) interrupt(who);
+}
+
 Result<void> Hub::resume(TracerId who, std::vector<tracer::ResumeAction> actions) {
   Tracer& tracer = tracers_.at(who);
   if (ended_) return fail(Errc::kGone, "the guest has ended");
+  if (tracer.non_stop) {
+    resume_each(who, tracer, actions);
+    return {};
+  }
   if (tracer.view != View::kStopped) return fail(Errc::kBusy, "the guest is not stopped for you");
   drop_stale_events(who, tracer);
   for (const tracer::ResumeAction& action : actions) tracer.resumed.insert(action.vcpu);
@@ -98,7 +178,34 @@ Result<void> Hub::resume(TracerId who, std::vector<tracer::ResumeAction> actions
   tracer.view = View::kRunning;
   for (const tracer::ResumeAction& action : actions) release_for(who, action);
   settle();
-  say_who_is_waited_for(who);
+  // What settle() told this tracer may have made it leave.
+  if (tracers_.contains(who)) say_who_is_waited_for(who, actions);
+  return {};
+}
+
+void Hub::resume_each(TracerId who, Tracer& tracer, const std::vector<tracer::ResumeAction>& actions) {
+  for (const tracer::ResumeAction& action : actions) {
+    View& view = tracer.cpus.at(action.vcpu.number);
+    if (view != View::kStopped) continue;
+    view = View::kRunning;
+    release_for(who, action);
+  }
+  settle();
+  say_who_is_waited_for(who, actions);
+}
+
+Result<void> Hub::release_other(TracerId other, TracerId by) {
+  const auto found = tracers_.find(other);
+  if (found == tracers_.end())
+    return fail(Errc::kNotFound, fmt::format("there is no tracer {}", other.number));
+  if (!holds_.holds_any(other)) {
+    return fail(Errc::kNotFound, fmt::format("tracer {} holds nothing", other.number));
+  }
+  holds_.release_all(other);
+  for (Vcpu& vcpu : vcpus_) vcpu.steps.erase(other);
+  found->second.events->on_message(
+      fmt::format("tracer {} has taken your holds away: the guest runs", by.number));
+  settle();
   return {};
 }
 
@@ -136,6 +243,7 @@ void Hub::fetch_contexts() {
 void Hub::reset_machine(tracer::Done<void> done) {
   exclusively([this, done = std::move(done)]() mutable {
     memory_.forget_all();
+    sites_.clear();
     mechanisms_ = {};
     Result<void> reset = machine_.reset();
     if (reset) {

@@ -8,6 +8,7 @@
 //   exclusive operation in which one vCPU runs for one instruction
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
@@ -22,6 +23,7 @@
 #include "stub/hub/memory_view.hpp"
 #include "stub/hub/points.hpp"
 #include "stub/hub/policy.hpp"
+#include "stub/hub/tick_clock.hpp"
 #include "stub/tracer/port.hpp"
 #include "vmm/api/machine.hpp"
 
@@ -41,7 +43,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   // Starts the machine's threads.  `held`: nobody runs until the first tracer has attached and resumed.
   Result<void> start(bool held);
 
-  Result<std::unique_ptr<tracer::Port>> attach(std::string label, tracer::Events& events) override;
+  Result<std::unique_ptr<tracer::Port>> attach(std::string label, tracer::Events& events,
+                                               tracer::AttachOptions options = {}) override;
 
   void on_stop(api::StopReport report) noexcept override;
   void on_end(api::GuestEnd end, std::string detail) noexcept override;
@@ -58,7 +61,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
     std::string detail;
     x86::CpuContext context;  // while parked
     bool context_known = false;
-    std::optional<Gva> hit;  // a breakpoint here has been reported: pass it at the next run
+    std::optional<Gva> hit;    // a breakpoint here has been dealt with: pass it at the next run
+    bool needs_alone = false;  // and that takes a step with nobody else running
     std::map<TracerId, std::optional<GvaRange>> steps;  // who ordered a step, and over which range
     std::unique_ptr<x86::RegisterFile> registers;       // while parked: what has been read so far
 
@@ -70,12 +74,14 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
     std::string label;
     tracer::Events* events = nullptr;
     tracer::Port* port = nullptr;  // owned by the connection; null while it is being made
-    View view = View::kRunning;
+    View view = View::kRunning;    // all-stop
+    bool non_stop = false;
+    std::vector<View> cpus;  // non-stop: of each vCPU
     std::deque<tracer::StopEvent> pending;
-    std::set<VcpuId> resumed;                   // since its last stop
+    std::set<VcpuId> resumed;                   // all-stop: since its last stop
     tracer::Done<tracer::StopEvent> stop_done;  // stop_all() waits for its answer
     bool hold_interrupts = true;
-    bool told_to_wait = false;
+    bool read_only = false;
   };
 
   // hub_stops.cpp: reports in, events out
@@ -87,7 +93,10 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void vcpu_died(VcpuId id);
   void report_death(VcpuId id, TracerId who);
   void concern(TracerId who, tracer::StopEvent event);
+  bool deliver_to(TracerId who, Tracer& tracer);
+  bool deliver_each(TracerId who, Tracer& tracer);
   void deliver(Tracer& tracer);
+  static void hand_over(Tracer& tracer, tracer::StopEvent event);
   void drop_stale_events(TracerId who, Tracer& tracer);
   void handle_end(api::GuestEnd end, const std::string& detail);
   void end_untraced(VcpuId id);
@@ -104,15 +113,24 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void finish_step_over();
   void enter(VcpuId id);
   void release_monitor();
-  void say_who_is_waited_for(TracerId who);
+  void say_who_is_waited_for(TracerId who, const std::vector<tracer::ResumeAction>& actions);
 
   // hub_points.cpp
-  void insert(TracerId who, VcpuId vcpu, const PointSpec& spec, tracer::Done<void> done);
+  void insert(TracerId who, VcpuId vcpu, const PointSpec& spec, std::shared_ptr<const PointActions> actions,
+              tracer::Done<void> done);
+  Result<void> place(VcpuId vcpu, const PointSpec& spec);
+  Result<void> unplace(const PointSpec& spec);
+  void adopt_left(const PointSpec& spec, const PointActions* actions);
+  std::size_t drop_left_points();
   void remove(TracerId who, const PointSpec& spec, tracer::Done<void> done);
   Result<void> apply(VcpuId vcpu);
   Result<void> switch_to(const Mechanisms& next, VcpuId vcpu);
   std::optional<Gpa> find_memory(Gva at, VcpuId preferred) const;
+  void points_changed(Gva at);
+  void publish_all();
   void publish();
+  std::shared_ptr<const Place> place_at(Gva at, bool in_memory) const;
+  std::shared_ptr<const Site> site_at(const Int3Site& site);
 
   // hub_memory.cpp
   void with_context(VcpuId vcpu, std::move_only_function<void(const x86::CpuContext&)> use);
@@ -122,18 +140,27 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
 
   // hub.cpp: tracers
   void detach(TracerId who);
+  void become_observer(TracerId who);
+  void give_up_claims(TracerId who);
+  bool is_traced() const;
   void stop_all(TracerId who, tracer::Done<tracer::StopEvent> done);
   void interrupt(TracerId who);
+  void stop(TracerId who, const std::vector<VcpuId>& vcpus);
+  void set_non_stop(TracerId who, bool on);
   Result<void> resume(TracerId who, std::vector<tracer::ResumeAction> actions);
+  void resume_each(TracerId who, Tracer& tracer, const std::vector<tracer::ResumeAction>& actions);
+  Result<void> release_other(TracerId other, TracerId by);
   void release_for(TracerId who, const tracer::ResumeAction& action);
   void fetch_contexts();
   void reset_machine(tracer::Done<void> done);
   void quit_machine();
   void post(Work work);
+  void printed(TracerId who, std::string_view text);
 
   // hub_describe.cpp
   std::string describe_tracers() const;
   std::string describe_points() const;
+  std::string points_as_script(TracerId who) const;
   std::string describe_machine() const;
   std::string vcpu_note(VcpuId vcpu) const;
 
@@ -144,13 +171,19 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   Callbacks callbacks_;
   MemoryView memory_;
   Policy policy_;
+  TickClock clock_;
   HoldLedger holds_;
   PointTable points_;
   Mechanisms mechanisms_;
   std::shared_ptr<const PointSnapshot> snapshot_;
+  std::map<Gva, std::shared_ptr<const Site>> sites_;  // by their first address: what has not changed since
+  bool points_dirty_ = false;                         // snapshot_ is not what is inserted
   std::vector<Vcpu> vcpus_;
   std::map<TracerId, Tracer> tracers_;
   std::uint32_t last_tracer_ = 0;
+
+  std::atomic<std::uint32_t> prints_under_way_{0};
+  std::atomic<std::uint64_t> prints_lost_{0};
 
   std::deque<Work> exclusive_;
   std::optional<VcpuId> stepping_over_;  // the one vCPU that runs, for one instruction, its int3 lifted

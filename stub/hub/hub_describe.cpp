@@ -15,6 +15,23 @@ std::string numbers(const std::set<TracerId>& tracers) {
   return text;
 }
 
+// gdb's own syntax.
+std::string script_line(const PointSpec& spec) {
+  switch (spec.kind) {
+    case PointKind::kSoftware:
+      return fmt::format("break *{:#x}\n", spec.at.value);
+    case PointKind::kHardware:
+      return fmt::format("hbreak *{:#x}\n", spec.at.value);
+    case PointKind::kWrite:
+      return fmt::format("watch *(char(*)[{}]){:#x}\n", spec.length, spec.at.value);
+    case PointKind::kRead:
+      return fmt::format("rwatch *(char(*)[{}]){:#x}\n", spec.length, spec.at.value);
+    case PointKind::kAccess:
+      return fmt::format("awatch *(char(*)[{}]){:#x}\n", spec.length, spec.at.value);
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string Hub::describe_tracers() const {
@@ -26,19 +43,57 @@ std::string Hub::describe_tracers() const {
       held += fmt::format("{}{}", held.empty() ? "" : ",", i);
     }
     text += fmt::format("{} {} points {} holds {}\n", who.number, tracer.label, points_.owned_by(who),
-                        held.empty() ? "nothing" : "CPU " + held);
+                        tracer.read_only ? "nothing, only looks on"
+                        : held.empty()   ? "nothing"
+                                         : "CPU " + held);
   }
   return text;
 }
 
+// One probe a line, and under it what it does: numbers are what users compare.
 std::string Hub::describe_points() const {
   std::string text;
-  for (const auto& [spec, owners] : points_.points()) {
+  for (const auto& [spec, claims] : points_.points()) {
     const bool software = spec.kind == PointKind::kSoftware;
     const char* mechanism = software && mechanisms_.int3.contains(spec.at) ? "int3" : "debug register";
-    text += fmt::format("{} tracer {} by {}\n", to_text(spec), numbers(owners), mechanism);
+    for (const auto& [who, claim] : claims) {
+      const PointCounters& counters = *claim.counters;
+      const std::uint64_t hits = counters.hits.load(std::memory_order_relaxed);
+      const std::uint64_t stops = counters.stops.load(std::memory_order_relaxed);
+      const std::uint64_t failures = counters.failures.load(std::memory_order_relaxed);
+      text += fmt::format("{}, {}, by {}: {} hits, {} stops", to_text(spec),
+                          who == kMonitor ? "left behind" : fmt::format("tracer {}", who.number), mechanism,
+                          hits, stops);
+      if (failures > 0) text += fmt::format(", {} failures", failures);
+      const double spent = clock_.microseconds(counters.cost.load(std::memory_order_relaxed));
+      if (hits > 0) text += fmt::format(", {:.1f} us a hit", spent / static_cast<double>(hits));
+      text += '\n';
+      if (!claim.actions) continue;
+      for (const auto& condition : claim.actions->conditions) {
+        text += fmt::format("  if {}\n", condition.listing());
+      }
+      for (const auto& command : claim.actions->commands) text += fmt::format("  do {}\n", command.listing());
+    }
   }
   return text.empty() ? "no points are set\n" : text;
+}
+
+// What the tracer has set, in commands that gdb reads back.  A condition came as bytecode: it stands beside.
+std::string Hub::points_as_script(TracerId who) const {
+  std::string text;
+  for (const auto& [spec, claims] : points_.points()) {
+    const auto mine = claims.find(who);
+    if (mine == claims.end()) continue;
+    text += script_line(spec);
+    if (!mine->second.actions) continue;
+    for (const auto& condition : mine->second.actions->conditions) {
+      text += fmt::format("#   if {}\n", condition.listing());
+    }
+    for (const auto& command : mine->second.actions->commands) {
+      text += fmt::format("#   do {}\n", command.listing());
+    }
+  }
+  return text.empty() ? "# no points are set\n" : text;
 }
 
 std::string Hub::describe_machine() const {

@@ -185,6 +185,22 @@ void TracerPort::disassemble(VcpuId vcpu, AddressSpace space, Gva at, std::size_
   });
 }
 
+Result<void> TracerPort::still_there() const {
+  if (hub_.ended_) return fail(Errc::kGone, "the guest has ended");
+  return {};
+}
+
+void TracerPort::look(VcpuId vcpu, tracer::Done<tracer::StopEvent> done) {
+  if (const auto there = still_there(); !there) {
+    done(unexpected(there.error()));
+    return;
+  }
+  hub_.with_context(vcpu, [vcpu, done = std::move(done)](const x86::CpuContext& context) mutable {
+    done(tracer::StopEvent{
+        .vcpu = vcpu, .reason = tracer::StopReason::kNone, .at = {}, .context = context, .detail = {}});
+  });
+}
+
 void TracerPort::kernel_slide(VcpuId vcpu, tracer::Done<std::optional<tracer::KernelSlide>> done) {
   hub_.with_context(vcpu, [&hub = hub_, done = std::move(done)](const x86::CpuContext& context) mutable {
     done(hub.find_slide(context));

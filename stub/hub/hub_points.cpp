@@ -1,4 +1,6 @@
-// Inserting and removing points.
+// Inserting and removing points, and what the vCPU threads are given of them.
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -14,9 +16,11 @@ std::optional<Gpa> Hub::find_memory(Gva at, VcpuId preferred) const {
   return std::nullopt;
 }
 
-void Hub::insert(TracerId who, VcpuId vcpu, const PointSpec& spec, tracer::Done<void> done) {
+void Hub::insert(TracerId who, VcpuId vcpu, const PointSpec& spec,
+                 std::shared_ptr<const PointActions> actions, tracer::Done<void> done) {
   constexpr std::size_t kMostPoints = 20'000;
-  if (points_.owned_by(who) >= kMostPoints) {
+  const bool known = points_.claim(who, spec) != nullptr;
+  if (!known && points_.owned_by(who) >= kMostPoints) {
     done(fail(Errc::kExhausted, fmt::format("a tracer may set {} points", kMostPoints)));
     return;
   }
@@ -24,25 +28,74 @@ void Hub::insert(TracerId who, VcpuId vcpu, const PointSpec& spec, tracer::Done<
     done(fail(possible.error().code, possible.error().text));
     return;
   }
-  if (!points_.add(who, spec)) {
+  if (known && points_.claim(who, spec)->actions == actions) {  // both always stop
     done({});
     return;
   }
-  exclusively([this, who, vcpu, spec, done = std::move(done)]() mutable {
-    Result<void> inserted = apply(vcpu);
+  const bool fresh = points_.add(who, spec, actions);
+  exclusively([this, who, vcpu, spec, fresh, actions = std::move(actions), done = std::move(done)]() mutable {
+    Result<void> inserted = fresh ? place(vcpu, spec) : Result<void>{};
     if (!inserted) points_.remove(who, spec);
+    if (inserted) adopt_left(spec, actions.get());
+    points_changed(spec.at);
     done(std::move(inserted));
   });
   settle();
 }
 
 void Hub::remove(TracerId who, const PointSpec& spec, tracer::Done<void> done) {
-  if (!points_.remove(who, spec)) {
+  if (points_.claim(who, spec) == nullptr) {
     done({});
     return;
   }
-  exclusively([this, done = std::move(done)]() mutable { done(apply(VcpuId{0})); });
+  const bool last = points_.remove(who, spec);
+  exclusively([this, spec, last, done = std::move(done)]() mutable {
+    points_changed(spec.at);
+    done(last ? unplace(spec) : Result<void>{});
+  });
   settle();
+}
+
+// A tracer that inserts once more what one before it has left behind takes that over.
+void Hub::adopt_left(const PointSpec& spec, const PointActions* actions) {
+  const Claim* left = points_.claim(kMonitor, spec);
+  if (left == nullptr || actions == nullptr) return;
+  const auto same = [](const agent::Program& a, const agent::Program& b) {
+    return std::ranges::equal(a.bytes(), b.bytes());
+  };
+  if (std::ranges::equal(left->actions->commands, actions->commands, same)) points_.remove(kMonitor, spec);
+}
+
+std::size_t Hub::drop_left_points() {
+  const std::size_t count = points_.owned_by(kMonitor);
+  if (count == 0) return 0;
+  points_.remove_all(kMonitor);
+  exclusively([this] {
+    sites_.clear();
+    static_cast<void>(apply(VcpuId{0}));
+  });
+  settle();
+  return count;
+}
+
+// Every vCPU is parked.  An int3 more or less is a small change however many there are; all else is planned
+// anew.
+Result<void> Hub::place(VcpuId vcpu, const PointSpec& spec) {
+  const auto& slots = mechanisms_.slots;
+  const bool slot_left = std::ranges::any_of(slots, [](const auto& slot) { return !slot; });
+  const auto where = find_memory(spec.at, vcpu);
+  const bool elsewhere = points_.has(PointKind::kHardware, spec.at);
+  if (spec.kind != PointKind::kSoftware || slot_left || !where || elsewhere) return apply(vcpu);
+  RS_TRY(memory_.insert(spec.at, *where));
+  mechanisms_.int3.insert(spec.at);
+  return {};
+}
+
+Result<void> Hub::unplace(const PointSpec& spec) {
+  if (spec.kind != PointKind::kSoftware || !mechanisms_.int3.contains(spec.at)) return apply(VcpuId{0});
+  memory_.remove(spec.at);
+  mechanisms_.int3.erase(spec.at);
+  return {};
 }
 
 // Every vCPU is parked.  On failure everything stays as it was.
@@ -65,15 +118,60 @@ Result<void> Hub::switch_to(const Mechanisms& next, VcpuId vcpu) {
     if (!next.int3.contains(at)) memory_.remove(at);
   }
   mechanisms_ = next;
-  publish();
+  points_dirty_ = true;
   return {};
 }
 
+void Hub::points_changed(Gva at) {
+  sites_.erase(at);
+  points_dirty_ = true;
+}
+
+// Null when nobody wants to stop at this address.
+std::shared_ptr<const Place> Hub::place_at(Gva at, bool in_memory) const {
+  auto place = std::make_shared<Place>();
+  place->at = at;
+  for (const PointKind kind : {PointKind::kSoftware, PointKind::kHardware}) {
+    if (in_memory && kind == PointKind::kHardware) continue;
+    const auto point = points_.points().find({.kind = kind, .at = at, .length = 1});
+    if (point == points_.points().end()) continue;
+    for (const auto& [owner, claim] : point->second) place->wishes.push_back({owner, kind, claim});
+  }
+  return place;
+}
+
+std::shared_ptr<const Site> Hub::site_at(const Int3Site& site) {
+  std::shared_ptr<const Site>& known = sites_[*site.at.begin()];
+  const bool same =
+      known && known->original == site.original && std::ranges::equal(known->places, site.at, {}, &Place::at);
+  if (same) return known;
+  auto fresh = std::make_shared<Site>();
+  fresh->original = site.original;
+  for (const Gva at : site.at) fresh->places.push_back(*place_at(at, true));
+  known = std::move(fresh);
+  return known;
+}
+
+// Before anything runs again, once, however much has changed.  A debug register that has become free is
+// better used than an int3.
+void Hub::publish_all() {
+  RS_CHECK(all_parked());
+  static_cast<void>(apply(VcpuId{0}));  // what is in place stays there when it fails
+  publish();
+}
+
+// Every vCPU is parked.
 void Hub::publish() {
   auto snapshot = std::make_shared<PointSnapshot>();
   snapshot->slots = mechanisms_.slots;
-  for (const auto& [where, site] : memory_.sites()) snapshot->int3.insert(where);
+  for (std::size_t i = 0; i < snapshot->slots.size(); ++i) {
+    const auto& slot = snapshot->slots[i];
+    if (slot && slot->kind == x86::WatchKind::kExecute) snapshot->slot_places[i] = place_at(slot->at, false);
+  }
+  snapshot->int3.reserve(memory_.sites().size());
+  for (const auto& [where, site] : memory_.sites()) snapshot->int3.emplace_back(where, site_at(site));
   snapshot_ = std::move(snapshot);
+  points_dirty_ = false;
 }
 
 }  // namespace ringside::hub

@@ -30,14 +30,7 @@ bool Hub::settle_once() {
   }
   if (run_exclusive()) return true;
   for (auto& [who, tracer] : tracers_) {
-    const auto held_and_parked = [&](std::size_t i) {
-      return vcpus_[i].settled() && holds_.holds(VcpuId{static_cast<std::uint32_t>(i)}, who);
-    };
-    bool ready = tracer.view == View::kStopping && !stepping_over_;
-    for (std::size_t i = 0; ready && i < vcpus_.size(); ++i) ready = held_and_parked(i);
-    if (!ready) continue;
-    deliver(tracer);
-    return true;  // tracers_ may have changed
+    if (deliver_to(who, tracer)) return true;  // tracers_ may have changed
   }
   if (ended_) return false;
   for (std::size_t i = 0; i < vcpus_.size(); ++i) {
@@ -45,7 +38,7 @@ bool Hub::settle_once() {
     Vcpu& vcpu = vcpus_[i];
     if (!vcpu.settled() || !holds_.may_run(id)) continue;
     if (vcpu.dead) {
-      if (tracers_.empty()) end_untraced(id);
+      if (!is_traced()) end_untraced(id);
       continue;
     }
     start_vcpu(id);
@@ -63,11 +56,17 @@ bool Hub::passes_int3(const Vcpu& vcpu) const {
 
 void Hub::start_vcpu(VcpuId id) {
   Vcpu& vcpu = at(id);
-  if (passes_int3(vcpu)) {
+  if (points_dirty_) {
+    publish_all();
+    return;
+  }
+  if (vcpu.needs_alone && passes_int3(vcpu)) {
     exclusively([this, id] { step_over(id); });
     return;
   }
+  vcpu.needs_alone = false;
   RunContext& run = policy_.context(id);
+  run.alone = false;
   run.points = snapshot_;
   run.step = !vcpu.steps.empty();
   run.range.reset();
@@ -118,11 +117,13 @@ void Hub::step_over(VcpuId id) {
   memory_.lift(lifted_);
   stepping_over_ = id;
   RunContext& run = policy_.context(id);
+  if (points_dirty_) publish();
   run.points = snapshot_;
   run.step = true;
   run.range.reset();
   run.hold_interrupts = true;
   run.pass_breakpoint = true;
+  run.alone = true;
   enter(id);
 }
 
@@ -132,19 +133,19 @@ void Hub::finish_step_over() {
   release_monitor();
 }
 
-void Hub::say_who_is_waited_for(TracerId who) {
-  Tracer& tracer = tracers_.at(who);
-  if (tracer.told_to_wait) return;
+void Hub::say_who_is_waited_for(TracerId who, const std::vector<tracer::ResumeAction>& actions) {
+  const auto found = tracers_.find(who);
+  if (found == tracers_.end()) return;
+  Tracer& tracer = found->second;
   std::string text;
-  for (std::size_t i = 0; i < vcpus_.size(); ++i) {
-    for (const TracerId other : holds_.holders(VcpuId{static_cast<std::uint32_t>(i)})) {
+  for (const tracer::ResumeAction& action : actions) {
+    for (const TracerId other : holds_.holders(action.vcpu)) {
       if (other == kMonitor || other == who) continue;
-      text += fmt::format("{}CPU {} by tracer {} ({})", text.empty() ? "" : ", ", i, other.number,
-                          tracers_.contains(other) ? tracers_.at(other).label : "gone");
+      text += fmt::format("{}CPU {} by tracer {} ({})", text.empty() ? "" : ", ", action.vcpu.number,
+                          other.number, tracers_.contains(other) ? tracers_.at(other).label : "gone");
     }
   }
   if (text.empty()) return;
-  tracer.told_to_wait = true;
   tracer.events->on_message("waiting: held " + text);
 }
 

@@ -29,6 +29,7 @@ void Hub::handle_stop(api::StopReport report) {
   vcpu.context_known = true;
   vcpu.registers.reset();
   vcpu.hit.reset();
+  vcpu.needs_alone = false;
   if (stepping_over_ == id) finish_step_over();
   if (!ended_) classify(id, report);
   settle();
@@ -38,6 +39,10 @@ void Hub::classify(VcpuId id, const api::StopReport& report) {
   Vcpu& vcpu = at(id);
   switch (report.cause) {
     case api::StopCause::kPaused:
+      return;
+    case api::StopCause::kStepAlone:
+      vcpu.hit = vcpu.context.linear_rip();
+      vcpu.needs_alone = true;
       return;
     case api::StopCause::kTripleFault:
     case api::StopCause::kFailure:
@@ -67,27 +72,29 @@ void Hub::classify(VcpuId id, const api::StopReport& report) {
   if (stepped) step_done(id);
 }
 
-// The vCPU stands at an address where somebody wants to stop.  Nobody may: the point was removed meanwhile,
-// or the int3's page is mapped at another address too; then the vCPU just passes.
+// The vCPU stands at an address where somebody wants to stop: who, its own thread has found out.  A point may
+// have been removed meanwhile; when nobody is left, the vCPU just passes.
 void Hub::breakpoint_hit(VcpuId id) {
   Vcpu& vcpu = at(id);
   const Gva pc = vcpu.context.linear_rip();
   vcpu.hit = pc;
-  for (const PointKind kind : {PointKind::kSoftware, PointKind::kHardware}) {
-    const auto found = points_.points().find({.kind = kind, .at = pc, .length = 1});
-    if (found == points_.points().end()) continue;
+  for (Wanted& wanted : std::exchange(policy_.context(id).wanted, {})) {
+    if (points_.claim(wanted.who, {.kind = wanted.kind, .at = pc, .length = 1}) == nullptr) continue;
     const auto reason =
-        kind == PointKind::kSoftware ? StopReason::kSoftwareBreak : StopReason::kHardwareBreak;
-    for (const TracerId who : found->second) {
-      vcpu.steps.erase(who);
-      concern(who, {.vcpu = id, .reason = reason, .at = pc, .context = vcpu.context, .detail = {}});
-    }
+        wanted.kind == PointKind::kSoftware ? StopReason::kSoftwareBreak : StopReason::kHardwareBreak;
+    vcpu.steps.erase(wanted.who);
+    concern(wanted.who, {.vcpu = id,
+                         .reason = reason,
+                         .at = pc,
+                         .context = vcpu.context,
+                         .detail = std::move(wanted.problem)});
   }
 }
 
 void Hub::watch_hits(VcpuId id, std::uint8_t slots) {
-  for (const auto& [spec, owners] : points_.points()) {
-    if (spec.kind == PointKind::kSoftware || spec.kind == PointKind::kHardware) continue;
+  const PointSpec first_watch{.kind = PointKind::kWrite, .at = Gva{0}, .length = 0};
+  for (auto point = points_.points().lower_bound(first_watch); point != points_.points().end(); ++point) {
+    const auto& [spec, claims] = *point;
     const auto pieces = slots_needed(spec);
     if (!pieces) continue;
     bool hit = false;
@@ -100,7 +107,9 @@ void Hub::watch_hits(VcpuId id, std::uint8_t slots) {
     const auto reason = spec.kind == PointKind::kWrite  ? StopReason::kWriteWatch
                         : spec.kind == PointKind::kRead ? StopReason::kReadWatch
                                                         : StopReason::kAccessWatch;
-    for (const TracerId who : owners) {
+    for (const auto& [who, claim] : claims) {
+      claim.counters->hits.fetch_add(1, std::memory_order_relaxed);
+      claim.counters->stops.fetch_add(1, std::memory_order_relaxed);
       concern(who, {.vcpu = id, .reason = reason, .at = spec.at, .context = at(id).context, .detail = {}});
     }
   }
@@ -120,11 +129,18 @@ void Hub::step_done(VcpuId id) {
   }
 }
 
-// Every vCPU stops and every tracer is told; a guest that nobody traces is over (settle() sees to that).
+// Every vCPU stops and every tracer is told, observers aside, who hold nothing; a guest that nobody traces is
+// over (settle() sees to that).
 void Hub::vcpu_died(VcpuId id) {
   const Vcpu& vcpu = at(id);
   spdlog::error("CPU {}: {} at rip {:#x}", id.number, vcpu.detail, vcpu.context.core.rip);
-  for (const auto& [who, tracer] : tracers_) report_death(id, who);
+  for (auto& [who, tracer] : tracers_) {
+    if (tracer.read_only) continue;
+    report_death(id, who);
+    if (!tracer.non_stop) continue;
+    holds_.take_all(who);
+    std::ranges::replace(tracer.cpus, View::kRunning, View::kStopping);
+  }
 }
 
 void Hub::report_death(VcpuId id, TracerId who) {
@@ -140,8 +156,14 @@ void Hub::concern(TracerId who, StopEvent event) {
   const auto found = tracers_.find(who);
   if (found == tracers_.end()) return;
   Tracer& tracer = found->second;
-  holds_.take_all(who);
-  if (tracer.view == View::kRunning) tracer.view = View::kStopping;
+  if (tracer.non_stop) {
+    holds_.take(event.vcpu, who);
+    View& view = tracer.cpus.at(event.vcpu.number);
+    if (view == View::kRunning) view = View::kStopping;
+  } else {
+    holds_.take_all(who);
+    if (tracer.view == View::kRunning) tracer.view = View::kStopping;
+  }
   // One event a vCPU: of two at one instruction the first counts, except that a step's end says the least.
   for (StopEvent& pending : tracer.pending) {
     if (pending.vcpu != event.vcpu) continue;
@@ -149,6 +171,57 @@ void Hub::concern(TracerId who, StopEvent event) {
     return;
   }
   tracer.pending.push_back(std::move(event));
+}
+
+// Tells the tracer of a stop for which all is ready; false when there is none.
+bool Hub::deliver_to(TracerId who, Tracer& tracer) {
+  if (stepping_over_) return false;
+  if (tracer.non_stop) return deliver_each(who, tracer);
+  if (tracer.view != View::kStopping) return false;
+  for (std::size_t i = 0; i < vcpus_.size(); ++i) {
+    if (!vcpus_[i].settled() || !holds_.holds(VcpuId{static_cast<std::uint32_t>(i)}, who)) return false;
+  }
+  deliver(tracer);
+  return true;
+}
+
+// Non-stop: one vCPU, as soon as it is parked.  stop_all() waits for all of them, and its answer is the one
+// with an event, if any.
+bool Hub::deliver_each(TracerId who, Tracer& tracer) {
+  std::optional<VcpuId> chosen;
+  bool has_event = false;
+  for (std::size_t i = 0; i < vcpus_.size(); ++i) {
+    const VcpuId id{static_cast<std::uint32_t>(i)};
+    if (tracer.cpus[i] != View::kStopping) continue;
+    if (!vcpus_[i].settled() || !holds_.holds(id, who)) {
+      if (tracer.stop_done) return false;
+      continue;
+    }
+    const bool event = std::ranges::any_of(tracer.pending, [id](const auto& one) { return one.vcpu == id; });
+    if (!chosen || (event && !has_event)) chosen = id;
+    has_event = has_event || event;
+  }
+  if (!chosen) return false;
+  StopEvent event{
+      .vcpu = *chosen, .reason = StopReason::kNone, .at = {}, .context = at(*chosen).context, .detail = {}};
+  const auto waiting = std::ranges::find(tracer.pending, *chosen, &StopEvent::vcpu);
+  if (waiting != tracer.pending.end()) {
+    event = std::move(*waiting);
+    tracer.pending.erase(waiting);
+  }
+  tracer.cpus[chosen->number] = View::kStopped;
+  hand_over(tracer, std::move(event));
+  return true;
+}
+
+void Hub::hand_over(Tracer& tracer, StopEvent event) {
+  if (tracer.stop_done) {
+    auto done = std::move(tracer.stop_done);
+    tracer.stop_done = nullptr;
+    done(std::move(event));
+  } else {
+    tracer.events->on_stop(event);
+  }
 }
 
 void Hub::deliver(Tracer& tracer) {
@@ -163,13 +236,7 @@ void Hub::deliver(Tracer& tracer) {
   }
   tracer.view = View::kStopped;
   tracer.resumed.clear();
-  if (tracer.stop_done) {
-    auto done = std::move(tracer.stop_done);
-    tracer.stop_done = nullptr;
-    done(std::move(event));
-  } else {
-    tracer.events->on_stop(event);
-  }
+  hand_over(tracer, std::move(event));
 }
 
 // A breakpoint event that waited is void when its point has gone or its vCPU has been moved.  The vCPU then
@@ -190,16 +257,20 @@ void Hub::drop_stale_events(TracerId who, Tracer& tracer) {
 void Hub::handle_end(api::GuestEnd end, const std::string& detail) {
   if (ended_) return;
   ended_ = end;
-  std::vector<tracer::Events*> listeners;
-  for (auto& [who, tracer] : tracers_) {
-    if (tracer.stop_done) {
-      auto done = std::move(tracer.stop_done);
-      tracer.stop_done = nullptr;
-      done(fail(Errc::kGone, "the guest has ended"));
-    }
-    listeners.push_back(tracer.events);
+  // A tracer may leave when it hears of it.
+  std::vector<TracerId> listeners;
+  for (const auto& [who, tracer] : tracers_) listeners.push_back(who);
+  for (const TracerId who : listeners) {
+    const auto found = tracers_.find(who);
+    if (found == tracers_.end() || !found->second.stop_done) continue;
+    auto done = std::move(found->second.stop_done);
+    found->second.stop_done = nullptr;
+    done(fail(Errc::kGone, "the guest has ended"));
   }
-  for (tracer::Events* events : listeners) events->on_guest_end(detail);
+  for (const TracerId who : listeners) {
+    if (const auto found = tracers_.find(who); found != tracers_.end())
+      found->second.events->on_guest_end(detail);
+  }
   callbacks_.on_end(end, detail);
 }
 

@@ -88,19 +88,18 @@ Result<void> MemoryView::insert(Gva at, Gpa where) {
   if (!original) return fail(Errc::kNotMapped, fmt::format("no memory behind {:#x}", at.value));
   auto [site, fresh] = sites_.try_emplace(where);
   site->second.at.insert(at);
+  where_[at] = where;
   if (!fresh) return {};
   site->second.original = *original;
   poke(where, kInt3);
   return {};
 }
 
-std::map<Gpa, Int3Site>::iterator MemoryView::find(Gva at) {
-  return std::ranges::find_if(sites_, [at](const auto& entry) { return entry.second.at.contains(at); });
-}
-
 void MemoryView::remove(Gva at) {
-  const auto site = find(at);
-  if (site == sites_.end()) return;
+  const auto known = where_.find(at);
+  if (known == where_.end()) return;
+  const auto site = sites_.find(known->second);
+  where_.erase(known);
   site->second.at.erase(at);
   if (!site->second.at.empty()) return;
   if (still_there(site->first)) poke(site->first, site->second.original);

@@ -45,18 +45,21 @@ class MemoryView {
   void lift(Gpa where);
   void lower(Gpa where);
   // After a reset of the machine: all sites are gone with the memory they were in.
-  void forget_all() { sites_.clear(); }
+  void forget_all() {
+    sites_.clear();
+    where_.clear();
+  }
 
   const Int3Site* site_at(Gpa where) const;
   const std::map<Gpa, Int3Site>& sites() const { return sites_; }
 
  private:
-  std::map<Gpa, Int3Site>::iterator find(Gva at);
   bool still_there(Gpa where) const;
   void poke(Gpa where, std::uint8_t value);
 
   PhysicalMemory& memory_;
   std::map<Gpa, Int3Site> sites_;
+  std::map<Gva, Gpa> where_;  // the sites by each address that leads to them
 };
 
 }  // namespace ringside::hub

@@ -10,17 +10,18 @@ namespace {
 
 bool is_breakpoint(PointKind kind) { return kind == PointKind::kSoftware || kind == PointKind::kHardware; }
 
-std::string owners_text(const PointTable::Owners& owners) {
+std::string owners_text(const PointTable::Claims& claims) {
   std::string text;
-  for (const TracerId owner : owners) text += fmt::format("{}{}", text.empty() ? "" : ",", owner.number);
+  for (const auto& [owner, claim] : claims)
+    text += fmt::format("{}{}", text.empty() ? "" : ",", owner.number);
   return text;
 }
 
 Unexpected<Error> no_slot_left(const PointTable& table) {
   std::string text = "all 4 debug registers are in use:";
-  for (const auto& [spec, owners] : table.points()) {
+  for (const auto& [spec, claims] : table.points()) {
     if (spec.kind != PointKind::kSoftware)
-      text += fmt::format(" {} (tracer {}),", to_text(spec), owners_text(owners));
+      text += fmt::format(" {} (tracer {}),", to_text(spec), owners_text(claims));
   }
   text.back() = ';';
   text += " delete one of them first";
@@ -55,14 +56,22 @@ x86::DebugSlot execute_slot(Gva at) { return {.at = at, .length = 1, .kind = x86
 
 }  // namespace
 
-bool PointTable::add(TracerId owner, const PointSpec& spec) {
-  Owners& owners = points_[spec];
-  return owners.insert(owner).second && owners.size() == 1;
+bool PointTable::add(TracerId owner, const PointSpec& spec, std::shared_ptr<const PointActions> actions) {
+  const auto [point, fresh] = points_.try_emplace(spec);
+  auto& counters = counters_[{owner, spec}];
+  if (!counters) counters = std::make_shared<PointCounters>();
+  const auto [claim, new_owner] = point->second.insert_or_assign(owner, Claim{std::move(actions), counters});
+  if (new_owner) ++owned_[owner];
+  return fresh;
 }
 
 bool PointTable::remove(TracerId owner, const PointSpec& spec) {
+  constexpr std::size_t kMostRemembered = 100'000;
   const auto found = points_.find(spec);
-  if (found == points_.end() || found->second.erase(owner) == 0 || !found->second.empty()) return false;
+  if (found == points_.end() || found->second.erase(owner) == 0) return false;
+  --owned_[owner];
+  if (counters_.size() > kMostRemembered) counters_.erase({owner, spec});
+  if (!found->second.empty()) return false;
   points_.erase(found);
   return true;
 }
@@ -73,21 +82,33 @@ bool PointTable::remove_all(TracerId owner) {
     point->second.erase(owner);
     point = point->second.empty() ? points_.erase(point) : std::next(point);
   }
+  owned_.erase(owner);
+  std::erase_if(counters_, [owner](const auto& entry) { return entry.first.first == owner; });
   return points_.size() != before;
 }
 
-std::size_t PointTable::owned_by(TracerId owner) const {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(points_, [owner](const auto& entry) { return entry.second.contains(owner); }));
+void PointTable::leave(TracerId owner, TracerId heir) {
+  std::vector<std::pair<PointSpec, std::shared_ptr<const PointActions>>> kept;
+  for (const auto& [spec, claims] : points_) {
+    const auto mine = claims.find(owner);
+    if (mine == claims.end() || !mine->second.actions) continue;
+    const PointActions& actions = *mine->second.actions;
+    if (actions.persist && !actions.commands.empty()) kept.emplace_back(spec, mine->second.actions);
+  }
+  for (auto& [spec, actions] : kept) add(heir, spec, std::move(actions));
+  remove_all(owner);
 }
 
-PointTable::Owners PointTable::breakpoint_owners(Gva at) const {
-  Owners owners;
-  for (const PointKind kind : {PointKind::kSoftware, PointKind::kHardware}) {
-    const auto found = points_.find({.kind = kind, .at = at, .length = 1});
-    if (found != points_.end()) owners.insert(found->second.begin(), found->second.end());
-  }
-  return owners;
+const Claim* PointTable::claim(TracerId owner, const PointSpec& spec) const {
+  const auto point = points_.find(spec);
+  if (point == points_.end()) return nullptr;
+  const auto mine = point->second.find(owner);
+  return mine == point->second.end() ? nullptr : &mine->second;
+}
+
+std::size_t PointTable::owned_by(TracerId owner) const {
+  const auto found = owned_.find(owner);
+  return found == owned_.end() ? 0 : found->second;
 }
 
 Result<x86::WatchSlots> slots_needed(const PointSpec& spec) {
@@ -100,7 +121,7 @@ Result<Mechanisms> plan_mechanisms(const PointTable& table, const Mechanisms& cu
                                    const std::function<bool(Gva)>& mapped) {
   Mechanisms next;
   std::vector<Gva> software;
-  for (const auto& [spec, owners] : table.points()) {
+  for (const auto& [spec, claims] : table.points()) {
     if (spec.kind == PointKind::kSoftware) {
       software.push_back(spec.at);
       continue;

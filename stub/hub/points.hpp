@@ -6,8 +6,10 @@
 // Thread: hub.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -20,25 +22,48 @@
 
 namespace ringside::hub {
 
+using tracer::PointActions;
 using tracer::PointKind;
 using tracer::PointSpec;
 
+// Counted by the vCPU threads, read by anyone: relaxed.
+struct PointCounters {
+  std::atomic<std::uint64_t> hits{0};
+  std::atomic<std::uint64_t> stops{0};     // hits that somebody was told of
+  std::atomic<std::uint64_t> failures{0};  // conditions and commands that could not be evaluated
+  std::atomic<std::uint64_t> cost{
+      0};  // time stamp counter ticks of the host, conditions and commands included
+};
+
+// One tracer's interest in a point.
+struct Claim {
+  std::shared_ptr<const PointActions> actions;  // null: it always stops
+  std::shared_ptr<PointCounters> counters;
+};
+
 class PointTable {
  public:
-  using Owners = std::set<TracerId>;
+  using Claims = std::map<TracerId, Claim>;
 
   // Both are idempotent, and say whether the set of distinct points changed.
-  bool add(TracerId owner, const PointSpec& spec);
+  bool add(TracerId owner, const PointSpec& spec, std::shared_ptr<const PointActions> actions = nullptr);
   bool remove(TracerId owner, const PointSpec& spec);
   bool remove_all(TracerId owner);
+  // The owner has gone: what is to persist becomes `heir`'s, the rest goes.
+  void leave(TracerId owner, TracerId heir);
 
-  const std::map<PointSpec, Owners>& points() const { return points_; }
+  const std::map<PointSpec, Claims>& points() const { return points_; }
+  // Null when `owner` has no such point.
+  const Claim* claim(TracerId owner, const PointSpec& spec) const;
   std::size_t owned_by(TracerId owner) const;
-  // Owners of breakpoints (kSoftware, kHardware) at exactly this address.
-  Owners breakpoint_owners(Gva at) const;
+  // Does anyone want to stop at exactly this address, by a point of this kind?
+  bool has(PointKind kind, Gva at) const { return points_.contains({.kind = kind, .at = at, .length = 1}); }
 
  private:
-  std::map<PointSpec, Owners> points_;
+  std::map<PointSpec, Claims> points_;
+  std::map<TracerId, std::size_t> owned_;
+  // Counting goes on when a point is removed and inserted again, as gdb does at every stop.
+  std::map<std::pair<TracerId, PointSpec>, std::shared_ptr<PointCounters>> counters_;
 };
 
 // Which mechanism carries each point.

@@ -1,50 +1,70 @@
 // The hub's code on vCPU threads: what the debug hardware does, and which debug exits travel to the hub.
 //
-// Each vCPU has a RunContext that the hub fills while the vCPU is parked and the vCPU's thread reads while it
-// runs; run() and on_stop() order the two, so no lock is needed.  The points are an immutable snapshot.
+// A breakpoint hit is decided here: conditions are evaluated and commands run on the vCPU's own thread, and a
+// hit that nobody wants is passed without anyone being asked.  Each vCPU has a RunContext that the hub fills
+// while the vCPU is parked and the vCPU's thread reads and answers in while it runs; run() and on_stop()
+// order the two, so no lock is needed.
 #pragma once
 
 #include <atomic>
 #include <memory>
 #include <optional>
-#include <set>
+#include <string>
 #include <vector>
 
 #include "arch/guest_view.hpp"
+#include "stub/hub/snapshot.hpp"
+#include "stub/hub/vcpu_environment.hpp"
 #include "vmm/api/machine.hpp"
 
 namespace ringside::hub {
 
-// What is inserted at the moment; published by the hub when no vCPU runs.
-struct PointSnapshot {
-  x86::DebugSlots slots;
-  std::set<Gpa> int3;  // where our int3 are
+// A tracer that a hit is for.
+struct Wanted {
+  TracerId who;
+  PointKind kind = PointKind::kSoftware;
+  std::string problem;  // its condition or command could not be evaluated: why
 };
 
 struct RunContext {
+  // Orders, from the hub.
   std::shared_ptr<const PointSnapshot> points = std::make_shared<PointSnapshot>();
   bool step = false;
   bool hold_interrupts = true;
   std::optional<GvaRange> range;  // with step: go on while RIP is inside, without asking the hub
-  bool pass_breakpoint = false;   // the vCPU stands on a hardware breakpoint that has been reported
+  bool pass_breakpoint = false;   // the vCPU stands on a breakpoint that has been reported
+  bool alone = false;             // nobody else runs, and the int3 here is lifted
+
+  // Answers, with a stop.
+  std::vector<Wanted> wanted;  // by the breakpoint at RIP
 };
 
 class Policy final : public api::DebugPolicy {
  public:
-  Policy(std::size_t vcpus, const PhysicalMemory& memory) : contexts_(vcpus), memory_(memory) {}
+  Policy(std::size_t vcpus, PhysicalMemory& memory, PrintSink print);
 
   // Thread: hub, the vCPU parked.
-  RunContext& context(VcpuId vcpu) { return contexts_.at(vcpu.number); }
+  RunContext& context(VcpuId vcpu) { return vcpus_.at(vcpu.number).run; }
 
-  void before_run(api::VcpuAccess& vcpu) noexcept override;
-  api::Verdict on_debug_exit(api::VcpuAccess& vcpu, const api::DebugExit& exit) noexcept override;
+  api::Verdict before_run(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept override;
+  api::Verdict on_debug_exit(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept override;
 
  private:
-  api::Verdict on_int3(api::VcpuAccess& vcpu, const RunContext& run) const;
-  api::Verdict on_trap(api::VcpuAccess& vcpu, const RunContext& run, std::uint64_t dr6) const;
+  struct PerVcpu {
+    RunContext run;
+    std::unique_ptr<x86::RegisterFile> registers = std::make_unique<x86::RegisterFile>();
+  };
 
-  std::vector<RunContext> contexts_;
-  const PhysicalMemory& memory_;
+  api::Verdict on_int3(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit);
+  api::Verdict on_trap(api::VcpuAccess& vcpu, PerVcpu& state, std::uint64_t dr6);
+  bool wanted(api::VcpuAccess& vcpu, PerVcpu& state, const Place& place);
+  api::Verdict pass_int3(api::VcpuAccess& vcpu, PerVcpu& state, const Site& site, api::DebugExit& exit);
+  const Site* site_here(api::VcpuAccess& vcpu, const RunContext& run) const;
+  static void pass_slot(api::VcpuAccess& vcpu);
+
+  std::vector<PerVcpu> vcpus_;
+  PhysicalMemory& memory_;
+  PrintSink print_;
 };
 
 }  // namespace ringside::hub

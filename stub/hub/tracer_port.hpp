@@ -8,7 +8,9 @@ namespace ringside::hub {
 class TracerPort final : public tracer::Port {
  public:
   TracerPort(Hub& hub, TracerId id) : hub_(hub), id_(id) {}
-  ~TracerPort() override { hub_.detach(id_); }
+  ~TracerPort() override {
+    if (!replaced_) hub_.detach(id_);
+  }
 
   TracerId id() const override { return id_; }
   std::size_t vcpu_count() const override { return hub_.vcpus_.size(); }
@@ -20,6 +22,8 @@ class TracerPort final : public tracer::Port {
   Result<void> resume(std::vector<tracer::ResumeAction> actions) override {
     return hub_.resume(id_, std::move(actions));
   }
+  void set_non_stop(bool on) override { hub_.set_non_stop(id_, on); }
+  void stop(const std::vector<VcpuId>& vcpus) override { hub_.stop(id_, vcpus); }
 
   void read_memory(VcpuId vcpu, tracer::AddressSpace space, Gva at, std::size_t size,
                    tracer::Done<Bytes> done) override;
@@ -40,8 +44,9 @@ class TracerPort final : public tracer::Port {
     hub_.write_registers(vcpu, std::move(values), std::move(done));
   }
 
-  void insert_point(VcpuId vcpu, const tracer::PointSpec& spec, tracer::Done<void> done) override {
-    hub_.insert(id_, vcpu, spec, std::move(done));
+  void insert_point(VcpuId vcpu, const tracer::PointSpec& spec,
+                    std::shared_ptr<const tracer::PointActions> actions, tracer::Done<void> done) override {
+    hub_.insert(id_, vcpu, spec, std::move(actions), std::move(done));
   }
   void remove_point(const tracer::PointSpec& spec, tracer::Done<void> done) override {
     hub_.remove(id_, spec, std::move(done));
@@ -52,13 +57,25 @@ class TracerPort final : public tracer::Port {
 
   std::string describe_tracers() const override { return hub_.describe_tracers(); }
   std::string describe_points() const override { return hub_.describe_points(); }
+  std::string points_as_script() const override { return hub_.points_as_script(id_); }
+  std::size_t drop_left_points() override { return hub_.drop_left_points(); }
   std::string describe_machine() const override { return hub_.describe_machine(); }
   void reset_machine(tracer::Done<void> done) override { hub_.reset_machine(std::move(done)); }
-  void quit_machine() override { hub_.quit_machine(); }
+  Result<void> release(TracerId other) override { return hub_.release_other(other, id_); }
+  Result<void> quit_machine() override {
+    hub_.quit_machine();
+    return {};
+  }
+  std::unique_ptr<tracer::Port> observer() override;
+
+  // For an observer: a vCPU as it is at this moment, in the form of a stop.  Holds nothing.
+  void look(VcpuId vcpu, tracer::Done<tracer::StopEvent> done);
+  Result<void> still_there() const;
 
  private:
   Hub& hub_;
   TracerId id_;
+  bool replaced_ = false;  // by an observer's
 };
 
 }  // namespace ringside::hub

@@ -21,9 +21,10 @@ constexpr std::array<ServerFeatureRow, kServerFeatureCount> kTable = {{
     {kNoResumed, "no-resumed+", true},
     {kBinaryUpload, "binary-upload+", true},
     {kErrorMessage, "error-message+", true},
-    {kNonStop, "QNonStop+", false},
-    {kConditionalBreakpoints, "ConditionalBreakpoints+", false},
-    {kBreakpointCommands, "BreakpointCommands+", false},
+    {kNonStop, "QNonStop+", true},
+    {kConditionalBreakpoints, "ConditionalBreakpoints+", true},
+    {kBreakpointCommands, "BreakpointCommands+", true},
+    {kTracepoints, "", true},
     {kCatchSyscalls, "QCatchSyscalls+", false},
     {kXferExecFile, "qXfer:exec-file:read+", false},
     {kXferLibraries, "qXfer:libraries:read+", false},
@@ -32,7 +33,6 @@ constexpr std::array<ServerFeatureRow, kServerFeatureCount> kTable = {{
     {kProgramSignals, "QProgramSignals+", false},
     {kReverseContinue, "ReverseContinue+", false},
     {kReverseStep, "ReverseStep+", false},
-    {kTracepoints, "", false},
 }};
 
 constexpr bool in_enum_order() {

@@ -38,10 +38,11 @@ enum class ServerFeature : std::uint8_t {
   kNoResumed,
   kBinaryUpload,
   kErrorMessage,
-  // Off until the session switches them on:
   kNonStop,
   kConditionalBreakpoints,
   kBreakpointCommands,
+  kTracepoints,  // qTStatus and its kin are answered; announced as nothing of its own
+  // Off until the session switches them on:
   kCatchSyscalls,
   kXferExecFile,
   kXferLibraries,
@@ -50,7 +51,6 @@ enum class ServerFeature : std::uint8_t {
   kProgramSignals,
   kReverseContinue,
   kReverseStep,
-  kTracepoints,  // qTStatus and its kin are answered; announced as nothing of its own
 };
 inline constexpr std::size_t kServerFeatureCount = 22;
 

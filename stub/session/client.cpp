@@ -1,5 +1,6 @@
 #include "stub/session/client.hpp"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "stub/rsp/parse.hpp"
@@ -11,24 +12,53 @@ namespace ringside::session {
 using tracer::StopEvent;
 using tracer::StopReason;
 
+namespace {
+
+// No client sends much ahead: gdb and LLDB wait for each answer.
+constexpr std::size_t kMostWaiting = 1000;
+constexpr std::size_t kMostWaitingBytes = 8u << 20;
+constexpr std::size_t kMostText = 1u << 20;  // of one answer for a person
+
+}  // namespace
+
 void Client::disconnected() {
   wire_ = nullptr;
   waiting_.clear();
+  waiting_bytes_ = 0;
   port_.reset();
 }
 
-void Client::packet(std::string body) {
-  waiting_.push_back(std::move(body));
+void Client::packet(std::string body) { arrived(std::move(body)); }
+
+void Client::oversize() { arrived(std::nullopt); }
+
+void Client::arrived(Arrived request) {
+  const std::size_t bytes = request ? request->size() : 0;
+  if (waiting_.size() >= kMostWaiting || waiting_bytes_ + bytes > kMostWaitingBytes) {
+    wire_->drop("it sends request upon request without waiting for the answer");
+    return;
+  }
+  waiting_bytes_ += bytes;
+  waiting_.push_back(std::move(request));
   work_off();
 }
 
+// Not by recursion from reply(): the queue may be long.
 void Client::work_off() {
+  if (std::exchange(working_, true)) return;
   while (!busy_ && wire_ != nullptr && !waiting_.empty()) {
-    const std::string body = std::move(waiting_.front());
+    const Arrived request = std::move(waiting_.front());
     waiting_.pop_front();
+    if (interrupt_after_ && (*interrupt_after_)-- == 0) interrupt_after_.reset();
     busy_ = true;
-    dispatch(body);
+    if (request) {
+      waiting_bytes_ -= request->size();
+      dispatch(*request);
+    } else {
+      reply_error({Errc::kMalformed, "a packet that is too long"}, false);
+    }
   }
+  working_ = false;
 }
 
 void Client::dispatch(const std::string& body) {
@@ -73,28 +103,42 @@ void Client::reply_result(const Result<void>& result) {
   }
 }
 
-void Client::oversize() { reply(rsp::error_reply(rsp::errno_of(Errc::kMalformed))); }
-
 // Text for the person, where the protocol has a place for it: while the client waits for a stop, or for the
 // answer of qRcmd.
 void Client::print(std::string_view text) {
   if (wire_ == nullptr) return;
-  for (const std::string& body : rsp::console_replies(text)) wire_->send_packet(body);
+  const std::string_view shown = text.substr(0, kMostText);
+  for (const std::string& body : rsp::console_replies(shown)) wire_->send_packet(body);
+  if (shown.size() == text.size()) return;
+  const std::string rest = fmt::format("\n... and {} bytes more\n", text.size() - shown.size());
+  for (const std::string& body : rsp::console_replies(rest)) wire_->send_packet(body);
 }
 
 void Client::interrupt() {
-  if (!running_ || port_ == nullptr) return;
+  if (port_ == nullptr) return;
+  if (!running_) {
+    if (busy_) interrupt_after_ = waiting_.size();
+    return;
+  }
   interrupted_ = true;
   port_->interrupt();
 }
 
 void Client::handle(const rsp::InterruptAll&) {
+  if (non_stop_) {
+    interrupt_each();
+    return;
+  }
   interrupt();
   reply("OK");
 }
 
 void Client::on_stop(const StopEvent& event) {
   stopped_ = event;
+  if (non_stop_) {
+    notice(event);
+    return;
+  }
   if (!std::exchange(running_, false)) return;
   access_ = event.vcpu;
   if (!event.detail.empty()) print(event.detail + "\n");
@@ -103,6 +147,11 @@ void Client::on_stop(const StopEvent& event) {
 
 void Client::on_guest_end(std::string detail) {
   guest_end_ = std::move(detail);
+  if (non_stop_) {
+    notices_.push({std::nullopt, rsp::exited_reply(0, agreed_)});
+    announce();
+    return;
+  }
   if (!std::exchange(running_, false)) return;
   if (!guest_end_->empty()) print(*guest_end_ + "\n");
   reply(rsp::exited_reply(0, agreed_));
@@ -113,13 +162,24 @@ void Client::on_message(const std::string& text) {
   if (running_) print(text + "\n");
 }
 
+// In non-stop mode the protocol has no place for it; the log has it in any case.
+void Client::on_print(const std::string& text) {
+  if (running_) print(text);
+}
+
+// Of a stop without an event of its own: asked for, or together with another vCPU.
+std::uint8_t Client::quiet_signal(VcpuId vcpu) const {
+  if (non_stop_) return interrupted_cpus_.contains(vcpu) ? rsp::kSignalInt : rsp::kSignalNone;
+  return interrupted_ ? rsp::kSignalInt : rsp::kSignalTrap;
+}
+
 std::string Client::stop_text(const StopEvent& event) const {
   rsp::StopReply stop;
   stop.vcpu = event.vcpu;
   using Kind = rsp::StoppedByWatch::Kind;
   switch (event.reason) {
     case StopReason::kNone:
-      stop.signal = interrupted_ ? rsp::kSignalInt : rsp::kSignalTrap;
+      stop.signal = quiet_signal(event.vcpu);
       break;
     case StopReason::kStep:
       break;
@@ -197,6 +257,10 @@ void Client::handle(const rsp::ReadXfer& request) {
 void Client::handle(const rsp::QueryStopReason&) {
   if (guest_end_) {
     reply(rsp::exited_reply(0, agreed_));
+    return;
+  }
+  if (non_stop_) {
+    query_each_stop();
     return;
   }
   port_->stop_all(then<StopEvent>([](Client& self, Result<StopEvent> stopped) {

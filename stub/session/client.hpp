@@ -1,8 +1,8 @@
 // One gdb or LLDB: requests in, replies out, all state that the connection has.  No socket here.
 //
 // Every packet gets exactly one reply, except k and R (none) and resumes (the stop reply, when it comes).
-// Requests are worked off in order: one that waits for a vCPU keeps the later ones waiting; 0x03 does not
-// wait. Thread: hub.
+// Requests are worked off in order: one that waits for a vCPU keeps the later ones waiting, up to a bound;
+// 0x03 does not wait. Thread: hub.
 #pragma once
 
 #include <deque>
@@ -14,6 +14,7 @@
 #include "stub/rsp/features.hpp"
 #include "stub/rsp/reply.hpp"
 #include "stub/rsp/request.hpp"
+#include "stub/session/notices.hpp"
 #include "stub/session/wire.hpp"
 #include "stub/tracer/port.hpp"
 
@@ -34,10 +35,14 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   void on_stop(const tracer::StopEvent& event) override;
   void on_guest_end(std::string detail) override;
   void on_message(const std::string& text) override;
+  void on_print(const std::string& text) override;
 
  private:
   friend class MonitorCommands;
 
+  // A request that has come; nothing: one that was too long to be taken.
+  using Arrived = std::optional<std::string>;
+  void arrived(Arrived request);
   void work_off();
   void dispatch(const std::string& body);
   void recognise(std::string_view body);
@@ -59,7 +64,7 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   void handle(const rsp::MustReplyEmpty&) { reply({}); }
   void handle(const rsp::StartNoAckMode&);
   void handle(const rsp::ExtendedMode&) { reply("OK"); }
-  void handle(const rsp::SetNonStop&) { reply({}); }
+  void handle(const rsp::SetNonStop& request);
   void handle(const rsp::QueryAttached&) { reply("1"); }
   void handle(const rsp::QueryOffsets&);
   void handle(const rsp::OfferSymbol&) { reply("OK"); }
@@ -86,7 +91,7 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   void handle(const rsp::ResumeLegacy& request);
   void handle(const rsp::ResumeReverse&) { reply({}); }
   void handle(const rsp::InterruptAll&);
-  void handle(const rsp::NextStop&) { reply("OK"); }
+  void handle(const rsp::NextStop&);
   void handle(const rsp::Detach&);
   void handle(const rsp::Kill& request);
   void handle(const rsp::Restart&) { no_reply(); }
@@ -95,10 +100,11 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   void handle(const rsp::SetPassSignals&) { reply("OK"); }
   void handle(const rsp::SetProgramSignals&) { reply("OK"); }
   void handle(const rsp::CatchSyscalls&) { reply({}); }
-  void handle(const rsp::QueryTraceStatus&) { reply({}); }
-  void handle(const rsp::ListTraceVariables&) { reply({}); }
-  void handle(const rsp::ListTracepoints&) { reply({}); }
-  void handle(const rsp::ReadTraceVariable&) { reply({}); }
+  // No tracepoints yet: this is here for the variables, which gdb asks for only of a target that can trace.
+  void handle(const rsp::QueryTraceStatus&) { reply("T0;tnotrun:0"); }
+  void handle(const rsp::ListTraceVariables& request);
+  void handle(const rsp::ListTracepoints&) { reply("l"); }
+  void handle(const rsp::ReadTraceVariable& request);
   void handle(const rsp::Monitor& request);
   void handle(const rsp::PhysicalMode& request);
   void handle(const rsp::QueryStepBits&) { reply("ENABLE=1,NOIRQ=2,NOTIMER=4"); }
@@ -108,9 +114,15 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   bool known(VcpuId vcpu) const { return vcpu.number < port_->vcpu_count(); }
   std::optional<VcpuId> one_vcpu(const rsp::ThreadRef& who) const;
   void resume(std::vector<tracer::ResumeAction> actions);
+  void resume_each(std::vector<tracer::ResumeAction> actions, const std::vector<VcpuId>& stops);
+  void query_each_stop();
+  void interrupt_each();
+  void notice(const tracer::StopEvent& event);
+  void announce();
   void write_register(x86::Reg reg, const Bytes& value);
   const std::string& description();
   std::string thread_document() const;
+  std::uint8_t quiet_signal(VcpuId vcpu) const;
   std::string stop_text(const tracer::StopEvent& event) const;
   void end_session();
   tracer::AddressSpace space() const {
@@ -120,12 +132,21 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   Wire* wire_;  // null once disconnected
   std::unique_ptr<tracer::Port> port_;
   rsp::Features agreed_;
-  std::deque<std::string> waiting_;
+  std::deque<Arrived> waiting_;
+  std::size_t waiting_bytes_ = 0;
+  bool working_ = false;  // work_off() is at it
   bool busy_ = false;     // a request has been taken up and not been answered
   bool running_ = false;  // a resume is out: the next reply is its stop
   bool interrupted_ = false;
+  bool non_stop_ = false;
+  StopNotices notices_;                // non-stop
+  std::set<VcpuId> interrupted_cpus_;  // non-stop: their next stop is the answer to vCtrlC
+  VcpuId last_resumed_;                // non-stop
+  // A 0x03 came while requests were being worked off, of which a resume may be one: so many are before it.
+  std::optional<std::size_t> interrupt_after_;
   bool first_ = true;
   bool lldb_ = false;
+  std::size_t next_variable_ = 0;  // of the list that qTsV goes on with
   bool physical_ = false;
   unsigned step_flags_ = 7;  // QEMU's: ENABLE, NOIRQ, NOTIMER
   VcpuId access_;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "stub/session/client.hpp"
+#include "stub/tracer/variables.hpp"
 
 namespace ringside::session {
 
@@ -176,14 +177,32 @@ tracer::PointSpec point_spec(rsp::PointType type, Gva at, std::uint64_t kind) {
   return {};
 }
 
+Result<std::vector<agent::Program>> verified(const std::vector<Bytes>& codes) {
+  std::vector<agent::Program> programs;
+  for (const Bytes& code : codes) programs.push_back(RS_TRY(agent::Program::verify(code)));
+  return programs;
+}
+
+// Null when the point simply stops.
+Result<std::shared_ptr<const tracer::PointActions>> point_actions(const rsp::InsertPoint& request) {
+  if (request.conditions.empty() && request.commands.empty()) return nullptr;
+  auto actions = std::make_shared<tracer::PointActions>();
+  actions->conditions = RS_TRY(verified(request.conditions));
+  actions->commands = RS_TRY(verified(request.commands));
+  actions->persist = request.persist;
+  return actions;
+}
+
 }  // namespace
 
 void Client::handle(const rsp::InsertPoint& request) {
-  if (!request.commands.empty()) {
-    reply_error({Errc::kUnsupported, "breakpoint commands in the target are not offered"});
+  Result<std::shared_ptr<const tracer::PointActions>> actions = point_actions(request);
+  if (!actions) {
+    on_message(actions.error().text);
+    reply_error(actions.error());
     return;
   }
-  port_->insert_point(access_, point_spec(request.type, request.at, request.kind),
+  port_->insert_point(access_, point_spec(request.type, request.at, request.kind), std::move(*actions),
                       then<void>([](Client& self, auto done) {
                         // The reason goes to people in any case: gdb before 17 shows its own words only.
                         if (!done) self.on_message(done.error().text);
@@ -194,6 +213,27 @@ void Client::handle(const rsp::InsertPoint& request) {
 void Client::handle(const rsp::RemovePoint& request) {
   port_->remove_point(point_spec(request.type, request.at, request.kind),
                       then<void>([](Client& self, auto done) { self.reply_result(done); }));
+}
+
+// One a reply: number, value, whether it is built in, name (RSP "Tracepoint Packets", qTfV).
+void Client::handle(const rsp::ListTraceVariables& request) {
+  if (request.first) next_variable_ = 0;
+  if (next_variable_ >= tracer::kVariables.size()) {
+    reply("l");
+    return;
+  }
+  const tracer::VariableInfo& variable = tracer::kVariables[next_variable_++];
+  reply(
+      fmt::format("{:x}:0:1:{}", static_cast<unsigned>(variable.number), rsp::hex_text_reply(variable.name)));
+}
+
+// They have values when a point is hit; between hits only the CPU is known.
+void Client::handle(const rsp::ReadTraceVariable& request) {
+  if (request.number == static_cast<std::uint64_t>(tracer::Variable::kCpu)) {
+    reply(fmt::format("V{:x}", access_.number));
+  } else {
+    reply("U");
+  }
 }
 
 void Client::resume(std::vector<tracer::ResumeAction> actions) {
@@ -210,12 +250,18 @@ void Client::resume(std::vector<tracer::ResumeAction> actions) {
   if (auto done = port_->resume(std::move(actions)); !done) {
     running_ = false;
     reply_error(done.error());
+    return;
+  }
+  if (interrupt_after_) {
+    interrupt_after_.reset();
+    interrupt();
   }
 }
 
 void Client::handle(const rsp::ResumeMany& request) {
   using Kind = tracer::ResumeAction::Kind;
   std::vector<tracer::ResumeAction> plan;
+  std::vector<VcpuId> stops;
   for (std::uint32_t i = 0; i < port_->vcpu_count(); ++i) {
     const auto names = [&](const rsp::ResumeAction& action) {
       return action.who.kind != ThreadRef::Kind::kOne || action.who.vcpu == VcpuId{i};
@@ -233,10 +279,15 @@ void Client::handle(const rsp::ResumeMany& request) {
         plan.push_back({VcpuId{i}, Kind::kStepRange, action->range});
         break;
       case rsp::ResumeAction::Kind::kStop:
+        stops.push_back(VcpuId{i});
         break;
     }
   }
-  resume(std::move(plan));
+  if (non_stop_) {
+    resume_each(std::move(plan), stops);
+  } else {
+    resume(std::move(plan));
+  }
 }
 
 // c and s as LLDB and old scripts send them: the selected CPU steps, all others continue.
@@ -247,6 +298,10 @@ void Client::handle(const rsp::ResumeLegacy& request) {
   for (std::uint32_t i = 0; i < port_->vcpu_count(); ++i) {
     const bool step = request.kind == rsp::ResumeAction::Kind::kStep && selected == VcpuId{i};
     plan.push_back({VcpuId{i}, step ? Kind::kStep : Kind::kContinue, {}});
+  }
+  if (non_stop_) {
+    reply_error({Errc::kUnsupported, "in non-stop mode use vCont"}, false);
+    return;
   }
   if (!request.at) {
     resume(std::move(plan));

@@ -1,9 +1,10 @@
 #include "stub/session/listener.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 
+#include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,31 +25,47 @@ namespace asio = boost::asio;
 using Generic = asio::generic::stream_protocol;
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 
+struct InheritedSocket {
+  int domain = 0;
+  int protocol = 0;
+  bool listens = false;  // else it is connected
+};
+
+Result<int> option_of(int descriptor, int option) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  if (::getsockopt(descriptor, SOL_SOCKET, option, &value, &size) == 0) return value;
+  if (errno == ENOTSOCK) return fail(Errc::kMalformed, fmt::format("fd:{} is no socket", descriptor));
+  return fail_errno(fmt::format("fd:{}", descriptor), errno);
+}
+
+// Ours from now on.  What was inherited cannot have close-on-exec set: it would not be here.  So that flag
+// tells our own descriptors, and those taken before, from what somebody meant.
+Result<InheritedSocket> take_inherited_socket(int descriptor) {
+  const int flags = ::fcntl(descriptor, F_GETFD);
+  if (flags < 0 || (flags & FD_CLOEXEC) != 0) {
+    return fail(Errc::kMalformed, fmt::format("fd:{} has not been inherited, or is named twice", descriptor));
+  }
+  if (RS_TRY(option_of(descriptor, SO_TYPE)) != SOCK_STREAM) {
+    return fail(Errc::kMalformed, fmt::format("fd:{} is no stream socket", descriptor));
+  }
+  InheritedSocket found{.domain = RS_TRY(option_of(descriptor, SO_DOMAIN)),
+                        .protocol = RS_TRY(option_of(descriptor, SO_PROTOCOL)),
+                        .listens = RS_TRY(option_of(descriptor, SO_ACCEPTCONN)) != 0};
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  if (!found.listens && ::getpeername(descriptor, reinterpret_cast<sockaddr*>(&peer), &size) != 0) {
+    return fail(Errc::kMalformed,
+                fmt::format("fd:{} is a socket that neither listens nor is connected", descriptor));
+  }
+  ::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+  return found;
+}
+
 Unexpected<Error> cannot_listen(std::string_view address, const boost::system::error_code& error) {
   std::string text = fmt::format("cannot listen on {}: {}", address, error.message());
   if (error == asio::error::address_in_use) text += "; choose another with --gdb, or end what uses it";
   return fail(Errc::kSystem, std::move(text));
-}
-
-struct HostPort {
-  std::string host;
-  std::uint16_t port = 0;
-};
-
-Result<HostPort> split_address(std::string_view address) {
-  const auto bad = [&] {
-    return fail(Errc::kMalformed,
-                fmt::format("\"{}\" is no address to listen on; use :PORT, HOST:PORT or unix:PATH", address));
-  };
-  const auto colon = address.rfind(':');
-  std::string_view host = colon == std::string_view::npos ? "" : address.substr(0, colon);
-  const std::string_view digits = colon == std::string_view::npos ? address : address.substr(colon + 1);
-  std::uint16_t port = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-  if (digits.empty() || error != std::errc{} || end != digits.data() + digits.size()) return bad();
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  if (host.empty() || host == "localhost") host = "127.0.0.1";
-  return HostPort{std::string(host), port};
 }
 
 std::string peer_name(const Socket& socket, const std::string& listener) {
@@ -64,11 +81,7 @@ std::string peer_name(const Socket& socket, const std::string& listener) {
 
 }  // namespace
 
-Listener::Listener(Acceptor acceptor, std::string name, std::string path)
-    : acceptor_(std::move(acceptor)),
-      retry_(acceptor_.get_executor()),
-      name_(std::move(name)),
-      path_(std::move(path)) {}
+Listener::Listener(asio::any_io_executor executor) : acceptor_(executor), retry_(executor) {}
 
 Listener::~Listener() {
   for (const auto& weak : sessions_) {
@@ -77,63 +90,94 @@ Listener::~Listener() {
   if (!path_.empty()) ::unlink(path_.c_str());
 }
 
-Result<std::unique_ptr<Listener>> Listener::open(asio::any_io_executor executor, std::string_view address) {
-  if (address.starts_with("unix:")) return open_unix(std::move(executor), std::string(address.substr(5)));
-  if (address.find('/') != std::string_view::npos)
-    return open_unix(std::move(executor), std::string(address));
-  return open_tcp(std::move(executor), address);
+Listener::Opened Listener::open(asio::any_io_executor executor, std::string_view address) {
+  const Door door = RS_TRY(parse_door(address));
+  auto listener = RS_TRY(std::visit([&](const auto& where) { return open(executor, where); }, door.where));
+  listener->tracers_ = door.tracers;
+  return listener;
 }
 
-Result<std::unique_ptr<Listener>> Listener::open_tcp(asio::any_io_executor executor,
-                                                     std::string_view address) {
-  const HostPort where = RS_TRY(split_address(address));
+Listener::Opened Listener::open(asio::any_io_executor executor, const TcpAddress& where) {
   boost::system::error_code error;
   const auto ip = asio::ip::make_address(where.host, error);
   if (error) {
     return fail(Errc::kMalformed,
                 fmt::format("\"{}\" is no IP address; use for example 127.0.0.1:1234", where.host));
   }
+  const std::string host = ip.is_v6() ? "[" + ip.to_string() + "]" : ip.to_string();
   asio::ip::tcp::endpoint endpoint(ip, where.port);
-  Acceptor acceptor(executor);
+  std::unique_ptr<Listener> listener(new Listener(executor));
+  Acceptor& acceptor = listener->acceptor_;
   acceptor.open(Generic(endpoint.protocol()), error);
   if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
   if (!error) acceptor.bind(Generic::endpoint(endpoint), error);
   if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
-  if (error) return cannot_listen(address, error);
+  if (error) return cannot_listen(fmt::format("{}:{}", host, where.port), error);
   const auto bound = acceptor.local_endpoint(error);
-  if (error) return cannot_listen(address, error);
+  if (error) return cannot_listen(fmt::format("{}:{}", host, where.port), error);
   std::memcpy(endpoint.data(), bound.data(), bound.size());
   endpoint.resize(bound.size());
-  const std::string host = ip.is_v6() ? "[" + ip.to_string() + "]" : ip.to_string();
-  std::string name = fmt::format("{}:{}", host, endpoint.port());
-  return std::unique_ptr<Listener>(new Listener(std::move(acceptor), std::move(name), {}));
+  listener->name_ = fmt::format("{}:{}", host, endpoint.port());
+  return listener;
 }
 
 // A socket file that nobody listens on any more is in the way of its successor, and only that is removed.
-Result<std::unique_ptr<Listener>> Listener::open_unix(asio::any_io_executor executor, std::string path) {
+Listener::Opened Listener::open(asio::any_io_executor executor, const UnixAddress& where) {
   using Unix = asio::local::stream_protocol;
-  constexpr std::size_t kLongestPath = 107;  // unix(7): sun_path with its NUL
-  if (path.empty() || path.size() > kLongestPath) {
-    return fail(Errc::kMalformed,
-                fmt::format("\"{}\" cannot be a Unix socket's path: 1 to {} characters", path, kLongestPath));
-  }
   boost::system::error_code error;
   Unix::socket probe(executor);
-  probe.connect(Unix::endpoint(path), error);
-  if (error == asio::error::connection_refused) ::unlink(path.c_str());
-  Acceptor acceptor(executor);
+  probe.connect(Unix::endpoint(where.path), error);
+  struct stat found {};
+  const bool refused = error == asio::error::connection_refused;  // by any file that nobody listens on
+  if (refused && ::lstat(where.path.c_str(), &found) == 0 && S_ISSOCK(found.st_mode))
+    ::unlink(where.path.c_str());
+  std::unique_ptr<Listener> listener(new Listener(executor));
+  listener->name_ = "unix:" + where.path;
+  Acceptor& acceptor = listener->acceptor_;
   acceptor.open(Generic(Unix()), error);
   const mode_t before = ::umask(0177);
-  if (!error) acceptor.bind(Generic::endpoint(Unix::endpoint(path)), error);
+  if (!error) acceptor.bind(Generic::endpoint(Unix::endpoint(where.path)), error);
   ::umask(before);
-  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
-  if (error) return cannot_listen("unix:" + path, error);
-  std::string name = "unix:" + path;
-  return std::unique_ptr<Listener>(new Listener(std::move(acceptor), std::move(name), std::move(path)));
+  if (error) return cannot_listen(listener->name_, error);
+  listener->path_ = where.path;  // from here on it is ours to remove
+  acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (error) return cannot_listen(listener->name_, error);
+  return listener;
+}
+
+Listener::Opened Listener::open(asio::any_io_executor executor, const InheritedDescriptor& where) {
+  const InheritedSocket found = RS_TRY(take_inherited_socket(where.number));
+  std::unique_ptr<Listener> listener(new Listener(executor));
+  listener->name_ = fmt::format("fd:{}", where.number);
+  boost::system::error_code error;
+  const Generic protocol(found.domain, found.protocol);
+  if (found.listens) {
+    listener->acceptor_.assign(protocol, where.number, error);
+  } else {
+    listener->connected_.emplace(executor);
+    listener->connected_->assign(protocol, where.number, error);
+  }
+  if (error)
+    return fail(Errc::kSystem, fmt::format("fd:{} cannot be used: {}", where.number, error.message()));
+  return listener;
 }
 
 void Listener::start(tracer::PortFactory& factory) {
+  if (connected_) {
+    serve(std::move(*connected_), factory);
+    return;
+  }
   asio::co_spawn(acceptor_.get_executor(), accept_loop(&factory), asio::detached);
+}
+
+void Listener::serve(Socket socket, tracer::PortFactory& factory) {
+  boost::system::error_code ignored;  // a Unix socket has no such option
+  socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+  auto label = peer_name(socket, name_);
+  auto session = std::make_shared<Session>(std::move(socket), std::move(label));
+  std::erase_if(sessions_, [](const auto& one) { return one.expired(); });
+  sessions_.push_back(session);
+  session->start(factory, tracers_);
 }
 
 asio::awaitable<void> Listener::accept_loop(tracer::PortFactory* factory) {
@@ -148,14 +192,7 @@ asio::awaitable<void> Listener::accept_loop(tracer::PortFactory* factory) {
       co_await retry_.async_wait(kAwait);
       continue;
     }
-    Socket socket(std::move(accepted));
-    boost::system::error_code ignored;  // a Unix socket has no such option
-    socket.set_option(asio::ip::tcp::no_delay(true), ignored);
-    auto label = peer_name(socket, name_);
-    auto session = std::make_shared<Session>(std::move(socket), std::move(label));
-    std::erase_if(sessions_, [](const auto& one) { return one.expired(); });
-    sessions_.push_back(session);
-    session->start(*factory);
+    serve(Socket(std::move(accepted)), *factory);
   }
 }
 

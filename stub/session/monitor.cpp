@@ -66,11 +66,15 @@ std::span<const Command> MonitorCommands::commands() {
       Command{"tracers", "", "who is attached, with how many points, and which CPUs each holds", &M::tracers},
       Command{"probes", "", "every breakpoint and watchpoint of every tracer, and how it is done",
               &M::probes},
+      Command{"save-probes", "", "your points as a gdb script", &M::save_probes},
+      Command{"drop-left", "", "remove the probes that tracers before you have left behind", &M::drop_left},
       Command{"regs", "", "all registers of the selected CPU but the vector ones", &M::regs},
       Command{"x/Ni", "ADDR", "disassemble N instructions in the CPU's present mode", &M::examine},
       Command{"phys", "on|off", "memory commands take guest physical addresses", &M::phys},
       Command{"interrupts", "on|off", "let interrupts in during single steps (default off)", &M::interrupts},
       Command{"kaslr", "", "where the kernel runs", &M::kaslr},
+      Command{"release", "TRACER", "take a stuck tracer's holds away; it stays attached", &M::release},
+      Command{"observer", "", "only look on from now: your points and holds are given up", &M::observer},
       Command{"reset", "", "back to the first instruction; every tracer stays attached", &M::reset},
       Command{"quit", "", "end the guest, for everybody", &M::quit},
   };
@@ -101,6 +105,12 @@ void MonitorCommands::tracers(std::string_view) {
 }
 
 void MonitorCommands::probes(std::string_view) { done(client_.port_->describe_points()); }
+
+void MonitorCommands::save_probes(std::string_view) { done(client_.port_->points_as_script()); }
+
+void MonitorCommands::drop_left(std::string_view) {
+  done(fmt::format("{} probes removed\n", client_.port_->drop_left_points()));
+}
 
 void MonitorCommands::regs(std::string_view) {
   using enum x86::RegGroup;
@@ -183,6 +193,21 @@ void MonitorCommands::kaslr(std::string_view) {
       }));
 }
 
+void MonitorCommands::release(std::string_view arguments) {
+  const auto number = parse_number(arguments);
+  if (!number || *number > UINT32_MAX) {
+    refuse("use: monitor release N, with N as monitor tracers shows it");
+    return;
+  }
+  const Result<void> released = client_.port_->release(TracerId{static_cast<std::uint32_t>(*number)});
+  done(released ? fmt::format("tracer {} holds nothing any more\n", *number) : released.error().text + "\n");
+}
+
+void MonitorCommands::observer(std::string_view) {
+  client_.port_ = client_.port_->observer();
+  done("you only look on now: the guest does not stop for you, and you change nothing\n");
+}
+
 void MonitorCommands::reset(std::string_view) {
   client_.port_->reset_machine(client_.then<void>([](Client& client, Result<void> reset) {
     client.print(
@@ -193,9 +218,11 @@ void MonitorCommands::reset(std::string_view) {
 }
 
 void MonitorCommands::quit(std::string_view) {
-  client_.print("the guest ends\n");
-  client_.reply("OK");
-  client_.port_->quit_machine();
+  if (const auto quit = client_.port_->quit_machine(); !quit) {
+    refuse(quit.error().text);
+    return;
+  }
+  done("the guest ends\n");
 }
 
 }  // namespace ringside::session

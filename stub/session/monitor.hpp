@@ -30,11 +30,15 @@ class MonitorCommands {
   void help(std::string_view);
   void tracers(std::string_view);
   void probes(std::string_view);
+  void save_probes(std::string_view);
+  void drop_left(std::string_view);
   void regs(std::string_view);
   void examine(std::string_view arguments);
   void phys(std::string_view arguments);
   void interrupts(std::string_view arguments);
   void kaslr(std::string_view);
+  void release(std::string_view arguments);
+  void observer(std::string_view);
   void reset(std::string_view);
   void quit(std::string_view);
 

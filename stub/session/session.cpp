@@ -1,8 +1,11 @@
 #include "stub/session/session.hpp"
 
+#include <chrono>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <spdlog/spdlog.h>
@@ -11,24 +14,28 @@ namespace ringside::session {
 namespace {
 
 constexpr std::size_t kMostUnsent = 32u << 20;  // a client with this much unread is taken for dead
+constexpr std::chrono::seconds kPatience{1};
 constexpr auto kAwait = boost::asio::as_tuple(boost::asio::use_awaitable);
 
 }  // namespace
 
 Session::Session(Socket socket, std::string label)
     : socket_(std::move(socket)),
+      timer_(socket_.get_executor()),
+      patience_(socket_.get_executor()),
       label_(std::move(label)),
       client_(std::make_shared<Client>(*this)),
       framer_(2 * rsp::kPacketSize) {}
 
-void Session::start(tracer::PortFactory& factory) {
-  auto port = factory.attach(label_, *client_);
+void Session::start(tracer::PortFactory& factory, tracer::AttachOptions options) {
+  auto port = factory.attach(label_, *client_, options);
   if (!port) {
     spdlog::warn("{}: refused: {}", label_, port.error().text);
     end(port.error().text);
     return;
   }
-  spdlog::info("tracer {} attached: {}", (*port)->id().number, label_);
+  spdlog::info("tracer {} attached{}: {}", (*port)->id().number, options.read_only ? ", read-only" : "",
+               label_);
   client_->attached(std::move(*port));
   boost::asio::co_spawn(socket_.get_executor(), read_loop(shared_from_this()), boost::asio::detached);
 }
@@ -43,10 +50,11 @@ boost::asio::awaitable<void> Session::read_loop([[maybe_unused]] std::shared_ptr
       break;
     }
     spdlog::trace("{} -> {}", label_, std::string_view(reinterpret_cast<const char*>(input_.data()), size));
+    if (closing_) continue;  // read all the same: that is how the peer's end is seen
     framer_.push({input_.data(), size});
     while (auto frame = framer_.next()) {
-      if (ended_ || closing_) break;
       take(std::move(*frame));
+      if (ended_ || closing_) break;
     }
   }
 }
@@ -77,11 +85,24 @@ void Session::send_packet(std::string_view body) {
   send(last_packet_);
 }
 
+void Session::send_notification(std::string_view body) {
+  std::string framed;
+  rsp::append_notification(framed, body);
+  send(framed);
+}
+
+void Session::later(std::chrono::milliseconds delay, std::function<void()> what) {
+  timer_.expires_after(delay);
+  timer_.async_wait([self = shared_from_this(), what = std::move(what)](boost::system::error_code error) {
+    if (!error && !self->ended_) what();
+  });
+}
+
 void Session::send(std::string_view bytes) {
-  if (ended_) return;
+  if (ended_ || dropped_) return;
   out_ += bytes;
   if (out_.size() > kMostUnsent) {
-    end("it does not read what it asked for");
+    drop("it does not read what it asked for");
     return;
   }
   if (writing_.empty()) write_more();
@@ -105,13 +126,32 @@ void Session::write_more() {
 
 void Session::close_when_sent() {
   closing_ = true;
-  if (writing_.empty() && out_.empty()) end("closed");
+  if (writing_.empty() && out_.empty()) {
+    end("closed");
+    return;
+  }
+  // It has left the hub, and is counted among the tracers no more: connections must not pile up like this.
+  patience_.expires_after(kPatience);
+  patience_.async_wait([weak = weak_from_this()](boost::system::error_code error) {
+    if (const auto self = weak.lock(); self && !error) self->end("it does not read the last answers");
+  });
+}
+
+void Session::drop(std::string_view why) {
+  if (ended_ || std::exchange(dropped_, true)) return;
+  spdlog::warn("{} is dropped: {}", label_, why);
+  closing_ = true;
+  out_.clear();
+  boost::asio::post(socket_.get_executor(),
+                    [self = shared_from_this(), text = std::string(why)] { self->end(text); });
 }
 
 void Session::end(std::string_view why) {
   if (std::exchange(ended_, true)) return;
   spdlog::info("{} has left: {}", label_, why);
   client_->disconnected();
+  timer_.cancel();
+  patience_.cancel();
   boost::system::error_code ignored;  // the peer may be gone already
   socket_.shutdown(Socket::shutdown_both, ignored);
   socket_.close(ignored);

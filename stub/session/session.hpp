@@ -12,6 +12,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include "stub/rsp/framer.hpp"
 #include "stub/session/client.hpp"
@@ -27,12 +28,15 @@ class Session final : public Wire, public std::enable_shared_from_this<Session> 
   Session(Socket socket, std::string label);
 
   // Attaches and reads until the connection ends.
-  void start(tracer::PortFactory& factory);
-  // Ends the connection once everything has been sent.
+  void start(tracer::PortFactory& factory, tracer::AttachOptions options = {});
+  // Ends the connection once everything has been sent, and soon if the peer does not read it.
   void close_when_sent() override;
   // Ends it now: detaches, whatever is unsent.
   void end(std::string_view why);
   void send_packet(std::string_view body) override;
+  void send_notification(std::string_view body) override;
+  void later(std::chrono::milliseconds delay, std::function<void()> what) override;
+  void drop(std::string_view why) override;
   void stop_acks() override { acks_ = false; }
 
  private:
@@ -43,6 +47,8 @@ class Session final : public Wire, public std::enable_shared_from_this<Session> 
   void write_more();
 
   Socket socket_;
+  boost::asio::steady_timer timer_;     // of later()
+  boost::asio::steady_timer patience_;  // with a peer that is to read the last of it
   std::string label_;
   std::shared_ptr<Client> client_;
   rsp::Framer framer_;
@@ -51,7 +57,8 @@ class Session final : public Wire, public std::enable_shared_from_this<Session> 
   std::string writing_;      // being sent
   std::string last_packet_;  // for a NAK
   bool acks_ = true;
-  bool closing_ = false;
+  bool closing_ = false;  // nothing more is taken
+  bool dropped_ = false;  // nothing more is sent either
   bool ended_ = false;
 };
 

@@ -28,7 +28,8 @@ struct StopEvent {
   StopReason reason = StopReason::kNone;
   Gva at;  // watched address with the watch reasons
   x86::CpuContext context;
-  std::string detail;  // for people, with kTripleFault and kFailure
+  // For people: with kTripleFault, kFailure, and with a breakpoint whose condition could not be evaluated.
+  std::string detail;
 };
 
 }  // namespace ringside::tracer

@@ -16,6 +16,7 @@
 #include "arch/ids.hpp"
 #include "arch/result.hpp"
 #include "arch/x86/regs.hpp"
+#include "stub/agent/program.hpp"
 #include "stub/tracer/events.hpp"
 
 namespace ringside::tracer {
@@ -40,6 +41,13 @@ struct PointSpec {
   auto operator<=>(const PointSpec&) const = default;
 };
 
+// What is done when a breakpoint is hit, instead of stopping always.  Decided on the vCPU's own thread.
+struct PointActions {
+  std::vector<agent::Program> conditions;  // it counts if any of them holds; without one it always does
+  std::vector<agent::Program> commands;    // with these: they are run, and nobody stops
+  bool persist = false;                    // the commands stay when the tracer leaves, and print to the log
+};
+
 enum class AddressSpace : std::uint8_t { kVirtual, kPhysical };
 
 // What the kernel's symbols have to be moved by; nothing while it cannot be known yet.
@@ -58,6 +66,8 @@ class Events {
   virtual void on_guest_end(std::string detail) = 0;
   // One line for the person at the other end, newline not included ("waiting for tracer 2, which holds …").
   virtual void on_message(const std::string& text) = 0;
+  // What this tracer's commands have printed, as they printed it.
+  virtual void on_print(const std::string& text) = 0;
 };
 
 class Port {
@@ -75,6 +85,12 @@ class Port {
   // Drops this tracer's holds on the vCPUs named.  on_stop() follows when something happens.
   virtual Result<void> resume(std::vector<ResumeAction> actions) = 0;
 
+  // Non-stop: this tracer's stops hold their own vCPU only, and each vCPU is told of by an on_stop() of its
+  // own (stop_all()'s answer is the first of them).  resume() passes over vCPUs that it sees running.
+  virtual void set_non_stop(bool on) = 0;
+  // Non-stop: an on_stop() with reason kNone follows for each of these that it sees running.
+  virtual void stop(const std::vector<VcpuId>& vcpus) = 0;
+
   // Read through the vCPU's address space, inserted points hidden.  The prefix that is there is returned;
   // an error when not even the first byte is.
   virtual void read_memory(VcpuId vcpu, AddressSpace space, Gva at, std::size_t size, Done<Bytes> done) = 0;
@@ -91,7 +107,9 @@ class Port {
                                Done<void> done) = 0;
 
   // Inserting what is already there, and removing what is not, both succeed (RSP "Z").
-  virtual void insert_point(VcpuId vcpu, const PointSpec& spec, Done<void> done) = 0;
+  // A point inserted again gets the new actions instead of its old ones; null: it always stops.
+  virtual void insert_point(VcpuId vcpu, const PointSpec& spec, std::shared_ptr<const PointActions> actions,
+                            Done<void> done) = 0;
   virtual void remove_point(const PointSpec& spec, Done<void> done) = 0;
 
   virtual void kernel_slide(VcpuId vcpu, Done<std::optional<KernelSlide>> done) = 0;
@@ -102,9 +120,22 @@ class Port {
   // The monitor's commands that concern everybody.
   virtual std::string describe_tracers() const = 0;
   virtual std::string describe_points() const = 0;
+  virtual std::string points_as_script() const = 0;  // of this tracer, as gdb commands
+  // Probes left behind by tracers that have gone (PointActions::persist) go; how many that were.
+  virtual std::size_t drop_left_points() = 0;
   virtual std::string describe_machine() const = 0;
   virtual void reset_machine(Done<void> done) = 0;
-  virtual void quit_machine() = 0;
+  // Takes away another tracer's holds, for one that is stuck.  It stays attached, and is told by whom.
+  virtual Result<void> release(TracerId other) = 0;
+  virtual Result<void> quit_machine() = 0;
+
+  // The same tracer, from now on read-only: its points and holds are given up.  Takes the place of this Port,
+  // which is of no more use.
+  virtual std::unique_ptr<Port> observer() = 0;
+};
+
+struct AttachOptions {
+  bool read_only = false;  // an observer: reads, also of a running guest, and never holds a vCPU
 };
 
 // Where connections become tracers.
@@ -112,7 +143,8 @@ class PortFactory {
  public:
   virtual ~PortFactory() = default;
   // `label` says who it is in listings: "127.0.0.1:40312".  `events` must outlive the Port.
-  virtual Result<std::unique_ptr<Port>> attach(std::string label, Events& events) = 0;
+  virtual Result<std::unique_ptr<Port>> attach(std::string label, Events& events,
+                                               AttachOptions options = {}) = 0;
 };
 
 }  // namespace ringside::tracer

@@ -32,7 +32,9 @@ void FakeVcpu::run() {
   running_ = true;
   pause_asked_ = false;
   ++runs;
-  machine_.policy_->before_run(*this);
+  api::DebugExit exit;
+  const api::Verdict verdict = machine_.policy_->before_run(*this, exit);
+  follow(verdict, exit);
 }
 
 void FakeVcpu::pause() {
@@ -73,9 +75,15 @@ void FakeVcpu::park(api::StopCause cause, api::DebugExit debug, std::string deta
       {.vcpu = id_, .cause = cause, .debug = debug, .context = context(), .detail = std::move(detail)});
 }
 
-bool FakeVcpu::debug_exit(const api::DebugExit& exit) {
-  if (machine_.policy_->on_debug_exit(*this, exit) == api::Verdict::kResume) return true;
-  park(api::StopCause::kDebug, exit, {});
+bool FakeVcpu::debug_exit(api::DebugExit exit) {
+  const api::Verdict verdict = machine_.policy_->on_debug_exit(*this, exit);
+  return follow(verdict, exit);
+}
+
+bool FakeVcpu::follow(api::Verdict verdict, const api::DebugExit& exit) {
+  if (verdict == api::Verdict::kResume) return true;
+  const bool alone = verdict == api::Verdict::kStepAlone;
+  park(alone ? api::StopCause::kStepAlone : api::StopCause::kDebug, exit, {});
   return false;
 }
 

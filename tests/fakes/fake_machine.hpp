@@ -40,6 +40,7 @@ class FakeVcpu final : public api::Vcpu, public api::VcpuAccess {
   const x86::CoreRegs& core() override { return core_; }
   void set_core(const x86::CoreRegs& core) override { core_ = core; }
   x86::CpuContext context() override;
+  std::optional<std::uint64_t> time_ns() override { return 1'000'000; }
   Result<void> read(x86::RegGroups groups, x86::RegisterFile& into) override;
   Result<void> write(x86::Reg reg, ByteView value) override;
   void set_debug(const api::DebugWish& wish) override { wish_ = wish; }
@@ -54,7 +55,8 @@ class FakeVcpu final : public api::Vcpu, public api::VcpuAccess {
   // Comes out of the guest for a reason of the test's.
   void stop(api::StopCause cause, std::string detail = {});
   // A debug exit as KVM would bring it; false when the policy wants it reported.
-  bool debug_exit(const api::DebugExit& exit);
+  bool debug_exit(api::DebugExit exit);
+  bool follow(api::Verdict verdict, const api::DebugExit& exit);
 
   bool running() const { return running_; }
   bool pause_asked() const { return pause_asked_; }

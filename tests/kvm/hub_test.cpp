@@ -25,6 +25,7 @@ class Tracer final : public tracer::Events {
   void on_stop(const StopEvent& event) override { stops.push_back(event); }
   void on_guest_end(std::string) override { ended = true; }
   void on_message(const std::string& text) override { messages.push_back(text); }
+  void on_print(const std::string&) override {}
 
   std::deque<StopEvent> stops;
   std::vector<std::string> messages;
@@ -74,7 +75,7 @@ class HubOnKvm : public testing::Test {
   }
   Result<void> insert(Tracer& tracer, const PointSpec& spec) {
     std::optional<Result<void>> answer;
-    tracer.port->insert_point(VcpuId{0}, spec, [&](Result<void> done) { answer = std::move(done); });
+    tracer.port->insert_point(VcpuId{0}, spec, nullptr, [&](Result<void> done) { answer = std::move(done); });
     EXPECT_TRUE(pump([&] { return answer.has_value(); }));
     return *answer;
   }

@@ -18,8 +18,10 @@ using namespace std::chrono_literals;
 
 class Quiet final : public api::DebugPolicy {
  public:
-  void before_run(api::VcpuAccess&) noexcept override {}
-  api::Verdict on_debug_exit(api::VcpuAccess&, const api::DebugExit&) noexcept override {
+  api::Verdict before_run(api::VcpuAccess&, api::DebugExit&) noexcept override {
+    return api::Verdict::kResume;
+  }
+  api::Verdict on_debug_exit(api::VcpuAccess&, api::DebugExit&) noexcept override {
     return api::Verdict::kStop;
   }
 };

@@ -18,11 +18,12 @@ using api::StopReport;
 // Wishes for what the test says, and reports every debug exit.
 class FixedPolicy final : public api::DebugPolicy {
  public:
-  void before_run(api::VcpuAccess& vcpu) noexcept override {
+  api::Verdict before_run(api::VcpuAccess& vcpu, api::DebugExit&) noexcept override {
     ++runs;
     vcpu.set_debug(wish);
+    return api::Verdict::kResume;
   }
-  api::Verdict on_debug_exit(api::VcpuAccess& vcpu, const api::DebugExit& exit) noexcept override {
+  api::Verdict on_debug_exit(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept override {
     if (hand_back && exit.int3 && vcpu.reinject_int3()) return api::Verdict::kResume;
     return api::Verdict::kStop;
   }

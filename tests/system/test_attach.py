@@ -9,9 +9,11 @@ import unittest
 import case
 from harness.gdb import Gdb, gdb
 from harness.guest import TICKING, Guest
+from harness.place import ringside, the_place
 from harness.rawclient import RawClient
 
 TICK = r"tick [0-9]+\r?\n"
+COMPLAINT = r"(?i)\berror\b|closed|refused|timed out|bogus"  # of gdb's; the guest may well stand in error_entry
 
 
 class WithARunningGuest(case.Case):
@@ -36,6 +38,10 @@ class WithARunningGuest(case.Case):
     def tearDown(self) -> None:
         super().tearDown()
         self.runs()
+        # A connection that has just been dropped may take a moment until the other side has seen it.
+        end = time.monotonic() + self.guest.patience(5)
+        while self.tracers() != 1 and time.monotonic() < end:
+            time.sleep(0.1)
         self.assertEqual(self.tracers(), 1, "somebody is still attached besides the one who asks")
 
     def runs(self) -> None:
@@ -81,7 +87,7 @@ class ComingAndGoing(WithARunningGuest):
             for _ in range(5):
                 one.run("detach")
                 self.runs()
-                self.assertNotIn("rror", one.run(f"target remote {self.guest.target}"))
+                self.assertNotRegex(one.run(f"target remote {self.guest.target}"), COMPLAINT)
             self.assertIn("hit Breakpoint", one.run("break do_sys_openat2") + one.run("continue"))
             one.quit()
 
@@ -187,6 +193,68 @@ class TwoAtOnce(WithARunningGuest):
             self.assertNotIn("cc", two.ask(f"m{at:x},1"))
             two.ask("D;1")
             one.quit()
+
+
+class ThroughAPipe(WithARunningGuest):
+    def test_gdb_reaches_the_guest_through_ringside_attach(self) -> None:
+        with Gdb(self.guest, attach=False) as one:
+            self.assertNotRegex(one.run(f"target remote | {ringside()} attach {self.guest.target}"), COMPLAINT)
+            one.run("break do_sys_openat2")
+            for _ in range(3):
+                self.assertIn("hit Breakpoint 1", one.run("continue"))
+            one.run("delete")
+            one.start_continue()
+            self.runs()
+            one.interrupt()
+            self.assertIn("SIGINT", one.finish())
+            one.quit()
+
+
+class Observers(case.Case):
+    """A guest with two doors: one for anybody, one for who only looks."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        listen, address = the_place().listen()
+        self.guest = Guest("--gdb", f"{listen},ro", init=TICKING, cpus=2, gdb=True)
+        self.addCleanup(self.guest.end)
+        self.target = "{}:{}".format(*address)
+        self.guest.wait_for(TICK)
+
+    def test_gdb_looks_at_a_guest_that_runs_and_changes_nothing(self) -> None:
+        with Gdb(self.guest, attach=False) as one:
+            self.assertNotRegex(one.run(f"target remote {self.target}"), COMPLAINT)
+            self.guest.next(TICK)
+            self.assertRegex(one.run("p/x $rip"), "= 0x[0-9a-f]+")
+            self.assertIn("CPU#1", one.run("info threads"))
+            self.assertIn("Linux version", one.run("p linux_banner"))
+            before = one.run("p panic_timeout")
+            self.assertRegex(one.run("set var panic_timeout = 77"), "Cannot access memory")
+            self.assertEqual(one.run("p panic_timeout").split("=")[1], before.split("=")[1])
+            one.run("break do_sys_openat2")
+            self.assertRegex(one.run("continue"), "Cannot insert breakpoint")
+            one.run("delete")
+            one.start_continue()
+            self.guest.next(TICK)
+            one.interrupt()
+            self.assertIn("SIGINT", one.finish())
+            self.guest.next(TICK)
+            self.assertIn("only looks on", one.run("monitor tracers"))
+            one.quit()
+        self.guest.next(TICK)
+
+    def test_a_tracer_is_not_hindered_by_who_looks(self) -> None:
+        with Gdb(self.guest, attach=False) as looker, Gdb(self.guest) as one:
+            looker.run(f"target remote {self.target}")
+            one.run("break do_sys_openat2")
+            for _ in range(3):
+                hit = one.run("continue")
+                self.assertIn("hit Breakpoint 1", hit)
+                self.assertNotIn("waiting", hit)
+            looker.run("monitor quit")
+            self.assertTrue(self.guest.running)
+            one.quit()
+        self.guest.next(TICK)
 
 
 class NonsenseClients(WithARunningGuest):

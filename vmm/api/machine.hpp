@@ -13,16 +13,22 @@
 
 namespace ringside::api {
 
-enum class Verdict : std::uint8_t { kResume, kStop };
+enum class Verdict : std::uint8_t {
+  kResume,
+  kStop,
+  kStepAlone,  // the instruction here can be passed only while no other vCPU runs
+};
 
 // Decides on a vCPU's debug exits without asking anyone: the hub's code that runs on vCPU threads.
 // Thread: the vCPU's own, several vCPUs at once.
 class DebugPolicy {
  public:
   virtual ~DebugPolicy() = default;
-  // After run(), before the first entry: says what the debug hardware should do.
-  virtual void before_run(VcpuAccess& vcpu) noexcept = 0;
-  virtual Verdict on_debug_exit(VcpuAccess& vcpu, const DebugExit& exit) noexcept = 0;
+  // After run(), before the first entry: says what the debug hardware should do.  It may have done all that
+  // was to be done: then it stops, with `exit` as if the guest had been entered.
+  virtual Verdict before_run(VcpuAccess& vcpu, DebugExit& exit) noexcept = 0;
+  // May change what is reported.
+  virtual Verdict on_debug_exit(VcpuAccess& vcpu, DebugExit& exit) noexcept = 0;
 };
 
 class MachineListener {

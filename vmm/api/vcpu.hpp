@@ -36,6 +36,8 @@ class VcpuAccess {
   virtual const x86::CoreRegs& core() = 0;
   virtual void set_core(const x86::CoreRegs& core) = 0;
   virtual x86::CpuContext context() = 0;
+  // Of the guest's time stamp counter since power-on; nothing when KVM does not say.
+  virtual std::optional<std::uint64_t> time_ns() = 0;
 
   // Fills the registers of these groups; what this CPU does not have is marked unavailable.
   virtual Result<void> read(x86::RegGroups groups, x86::RegisterFile& into) = 0;

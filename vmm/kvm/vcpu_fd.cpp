@@ -145,6 +145,17 @@ void VcpuFd::set_sregs(const kvm_sregs& sregs) {
 
 x86::CpuContext VcpuFd::context() { return make_context(core(), sregs()); }
 
+std::optional<std::uint64_t> VcpuFd::time_ns() {
+  constexpr std::uint32_t kTimeStampCounter = 0x10;  // SDM 4 table 2-2
+  CountedArray<kvm_msr_entry> msr(1);
+  msr.entries()->index = kTimeStampCounter;
+  const auto read = call("KVM_GET_MSRS", kGetMsrs, msr.header());
+  const auto khz = call("KVM_GET_TSC_KHZ", KVM_GET_TSC_KHZ, 0);
+  if (!read || *read != 1 || !khz || *khz <= 0) return std::nullopt;
+  __extension__ using Wide = unsigned __int128;
+  return static_cast<std::uint64_t>(Wide{msr.entries()->data} * 1'000'000u / static_cast<unsigned>(*khz));
+}
+
 Result<kvm_mp_state> VcpuFd::mp_state() {
   kvm_mp_state state{};
   RS_TRY(call("KVM_GET_MP_STATE", KVM_GET_MP_STATE, &state));

@@ -43,6 +43,7 @@ class VcpuFd final : public api::VcpuAccess {
   const x86::CoreRegs& core() override;
   void set_core(const x86::CoreRegs& core) override;
   x86::CpuContext context() override;
+  std::optional<std::uint64_t> time_ns() override;
   Result<void> read(x86::RegGroups groups, x86::RegisterFile& into) override;
   Result<void> write(x86::Reg reg, ByteView value) override;
   void set_debug(const api::DebugWish& wish) override;

@@ -66,7 +66,8 @@ void VcpuThread::post(Work work) {
 void VcpuThread::replace(std::unique_ptr<kvm::VcpuFd> fd, const dev::Bus& bus) {
   post([this, bus = &bus, fresh = std::move(fd)](api::VcpuAccess&) mutable {
     fresh->bind_thread();
-    set_kick_target(&fresh->run_page());  // first: a kick may come at any time, and the old page goes with the old fd
+    set_kick_target(
+        &fresh->run_page());  // first: a kick may come at any time, and the old page goes with the old fd
     fd_ = std::move(fresh);
     bus_ = bus;
   });
@@ -125,7 +126,9 @@ void VcpuThread::attend() {
       if (fresh_run_) {
         fresh_run_ = false;
         lock.unlock();
-        policy_.before_run(*fd_);
+        api::DebugExit exit;
+        const api::Verdict verdict = policy_.before_run(*fd_, exit);
+        follow(verdict, exit);
         lock.lock();
         continue;
       }
@@ -157,6 +160,13 @@ void VcpuThread::enter_guest() {
   }
 }
 
+bool VcpuThread::follow(api::Verdict verdict, const api::DebugExit& exit) {
+  if (verdict == api::Verdict::kResume) return true;
+  const bool alone = verdict == api::Verdict::kStepAlone;
+  park(alone ? api::StopCause::kStepAlone : api::StopCause::kDebug, exit, {});
+  return false;
+}
+
 // False when the vCPU has been parked.
 bool VcpuThread::handle(kvm::Exit& exit) {
   if (auto* io = std::get_if<kvm::PortIo>(&exit)) {
@@ -169,9 +179,8 @@ bool VcpuThread::handle(kvm::Exit& exit) {
   }
   if (std::holds_alternative<kvm::Interrupted>(exit)) return true;
   if (auto* debug = std::get_if<api::DebugExit>(&exit)) {
-    if (policy_.on_debug_exit(*fd_, *debug) == api::Verdict::kResume) return true;
-    park(api::StopCause::kDebug, *debug, {});
-    return false;
+    const api::Verdict verdict = policy_.on_debug_exit(*fd_, *debug);
+    return follow(verdict, *debug);
   }
   if (std::holds_alternative<kvm::Shutdown>(exit)) {
     park(api::StopCause::kTripleFault, {}, triple_fault_text(fd_->context()));

@@ -48,6 +48,7 @@ class VcpuThread final : public api::Vcpu {
   void attend();
   void enter_guest();
   bool handle(kvm::Exit& exit);
+  bool follow(api::Verdict verdict, const api::DebugExit& exit);
   void handle_port(const kvm::PortIo& io);
   void handle_mmio(const kvm::Mmio& access);
   void park(api::StopCause cause, api::DebugExit debug, std::string detail);

@@ -175,10 +175,58 @@ TEST_F(HubEnd, AnEndWhileAStopIsAwaitedAnswersIt) {
   EXPECT_EQ(answer, Errc::kGone);
 }
 
+// Leaves at the first thing that it is told.
+class Leaver final : public tracer::Events {
+ public:
+  void on_stop(const StopEvent&) override { port.reset(); }
+  void on_guest_end(std::string) override { port.reset(); }
+  void on_message(const std::string&) override { port.reset(); }
+  void on_print(const std::string&) override {}
+
+  std::unique_ptr<tracer::Port> port;
+};
+
+TEST_F(HubEnd, TracersThatLeaveWhenTheyHearOfTheEndLeaveTheOthersTheirNews) {
+  machine_.prompt = false;
+  Leaver asks, listens;
+  asks.port = std::move(*hub_.attach("asks", asks));
+  listens.port = std::move(*hub_.attach("listens", listens));
+  auto last = attach();
+  bool answered = false;
+  asks.port->stop_all([&](Result<StopEvent>) {
+    answered = true;
+    asks.port.reset();
+  });
+  machine_.end(GuestEnd::kPowerOff, "off");
+  poll();
+  EXPECT_TRUE(answered);
+  EXPECT_EQ(listens.port, nullptr);
+  EXPECT_EQ(last->ended, "off");
+}
+
+TEST_F(HubEnd, ATracerThatLeavesOnWhatItsResumeTellsItIsGone) {
+  Leaver leaver;
+  leaver.port = std::move(*hub_.attach("leaver", leaver));
+  auto other = attach_stopped();
+  leaver.port->stop_all([](Result<StopEvent>) {});
+  resume_all(*other);
+  EXPECT_TRUE(leaver.port->resume({{VcpuId{0}, Kind::kContinue, {}}, {VcpuId{1}, Kind::kContinue, {}}}));
+  vcpu(1).stop(StopCause::kTripleFault, "triple fault");
+  poll();
+  EXPECT_EQ(leaver.port, nullptr);
+
+  Leaver again;
+  again.port = std::move(*hub_.attach("again", again));
+  again.port->stop_all([](Result<StopEvent>) {});
+  static_cast<void>(again.port->resume({{VcpuId{1}, Kind::kContinue, {}}}));
+  EXPECT_EQ(again.port, nullptr) << "told of the death while it resumed";
+  EXPECT_THAT(other->port->describe_tracers(), testing::StartsWith("2 test"));
+}
+
 TEST_F(HubEnd, QuitEndsTheGuestForEverybody) {
   auto first = attach_stopped();
   auto second = attach();
-  first->port->quit_machine();
+  EXPECT_TRUE(first->port->quit_machine());
   poll();
   ASSERT_THAT(ends_, SizeIs(1));
   EXPECT_EQ(ends_[0].first, GuestEnd::kQuit);

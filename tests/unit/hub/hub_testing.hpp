@@ -83,9 +83,11 @@ class HubTest : public testing::Test {
     poll();
     return answer;
   }
-  Result<void> insert(RecordingTracer& tracer, const PointSpec& spec) {
+  Result<void> insert(RecordingTracer& tracer, const PointSpec& spec,
+                      std::shared_ptr<const PointActions> actions = nullptr) {
     std::optional<Result<void>> answer;
-    tracer.port->insert_point(VcpuId{0}, spec, [&](Result<void> done) { answer = std::move(done); });
+    tracer.port->insert_point(VcpuId{0}, spec, std::move(actions),
+                              [&](Result<void> done) { answer = std::move(done); });
     poll();
     EXPECT_TRUE(answer.has_value()) << "no answer to an insertion";
     return answer.value_or(Result<void>{});

@@ -77,13 +77,37 @@ TEST(PointTable, RemoveAllOfSharedPointsChangesNothingThatIsInserted) {
   EXPECT_FALSE(table.remove_all(kAlice));
 }
 
-TEST(PointTable, BreakpointOwnersAreThoseOfBothKinds) {
+TEST(PointTable, CountsWhatEachOwns) {
   PointTable table;
   table.add(kAlice, software(0x10));
-  table.add(kBob, hardware(0x10));
-  table.add(kBob, watch(0x10));
-  EXPECT_THAT(table.breakpoint_owners(Gva{0x10}), ElementsAre(kAlice, kBob));
-  EXPECT_THAT(table.breakpoint_owners(Gva{0x11}), IsEmpty());
+  table.add(kAlice, software(0x10));
+  table.add(kAlice, software(0x20));
+  table.add(kBob, software(0x10));
+  EXPECT_EQ(table.owned_by(kAlice), 2u);
+  EXPECT_EQ(table.owned_by(kBob), 1u);
+  table.remove(kAlice, software(0x20));
+  EXPECT_EQ(table.owned_by(kAlice), 1u);
+}
+
+TEST(PointTable, HitsAreCountedOnWhenAPointComesBack) {
+  PointTable table;
+  table.add(kAlice, software(0x10));
+  table.claim(kAlice, software(0x10))->counters->hits = 7;
+  table.remove(kAlice, software(0x10));
+  table.add(kAlice, software(0x10));
+  EXPECT_EQ(table.claim(kAlice, software(0x10))->counters->hits, 7u);
+}
+
+TEST(PointTable, WhatPersistsGoesToTheHeir) {
+  auto lasting = std::make_shared<PointActions>();
+  lasting->commands.push_back(agent::Program::verify(Bytes{0x27}).value());
+  lasting->persist = true;
+  PointTable table;
+  table.add(kAlice, software(0x10), lasting);
+  table.add(kAlice, software(0x20));
+  table.leave(kAlice, kBob);
+  EXPECT_EQ(table.claim(kBob, software(0x10))->actions, lasting);
+  EXPECT_EQ(table.points().size(), 1u);
 }
 
 TEST(PlanMechanisms, DebugRegistersComeFirst) {

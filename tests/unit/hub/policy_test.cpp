@@ -24,13 +24,35 @@ class PolicyTest : public testing::Test {
   RunContext& run() { return policy_.context(VcpuId{0}); }
   fakes::FakeVcpu& vcpu() { return machine_.vcpu(0u); }
   void set_points(PointSnapshot points) { run().points = std::make_shared<PointSnapshot>(std::move(points)); }
-  Verdict trap(std::uint64_t dr6) { return policy_.on_debug_exit(vcpu(), {.int3 = false, .dr6 = dr6}); }
-  Verdict int3() { return policy_.on_debug_exit(vcpu(), {.int3 = true, .dr6 = 0}); }
+  Verdict exit(api::DebugExit how) { return policy_.on_debug_exit(vcpu(), how); }
+  Verdict trap(std::uint64_t dr6) { return exit({.int3 = false, .dr6 = dr6}); }
+  Verdict int3() { return exit({.int3 = true, .dr6 = 0}); }
+  Verdict start(std::uint32_t number = 0) {
+    api::DebugExit how;
+    return policy_.before_run(machine_.vcpu(number), how);
+  }
 
   fakes::FakeMachine machine_{2};
-  Policy policy_{2, machine_.memory()};
+  std::vector<std::string> printed_;
+  Policy policy_{2, machine_.memory(), [this](TracerId who, std::string_view text) {
+                   printed_.push_back(std::to_string(who.number) + ": " + std::string(text));
+                 }};
   NobodyListens listener_;
 };
+
+Place::Wish wish(std::uint32_t owner = 1, std::shared_ptr<const PointActions> actions = nullptr) {
+  return {TracerId{owner}, PointKind::kSoftware, {std::move(actions), std::make_shared<PointCounters>()}};
+}
+
+PointSnapshot int3_at(std::uint64_t where, std::vector<Place::Wish> wishes = {wish()},
+                      std::uint8_t original = 0x90) {
+  auto site = std::make_shared<Site>();
+  site->original = original;
+  site->places = {{Gva{where}, wishes}, {Gva{fakes::kKernel + where}, wishes}};
+  PointSnapshot points;
+  points.int3.emplace_back(Gpa{where}, site);
+  return points;
+}
 
 PointSnapshot slot(std::size_t number, x86::DebugSlot what) {
   PointSnapshot points;
@@ -39,16 +61,16 @@ PointSnapshot slot(std::size_t number, x86::DebugSlot what) {
 }
 
 TEST_F(PolicyTest, WithoutPointsTheDebugHardwareIsOff) {
-  policy_.before_run(vcpu());
+  start();
   EXPECT_EQ(vcpu().wish(), api::DebugWish{});
   EXPECT_EQ(vcpu().core().rflags & x86::rflags::kRf, 0u);
 }
 
 TEST_F(PolicyTest, WishesForWhatIsInserted) {
   PointSnapshot points = slot(2, {.at = Gva{kCode}});
-  points.int3.insert(Gpa{kCode + 5});
+  points.int3 = int3_at(kCode + 5).int3;
   set_points(points);
-  policy_.before_run(vcpu());
+  start();
   EXPECT_TRUE(vcpu().wish().trap_int3);
   EXPECT_EQ(vcpu().wish().slots, points.slots);
   EXPECT_FALSE(vcpu().wish().step);
@@ -57,43 +79,37 @@ TEST_F(PolicyTest, WishesForWhatIsInserted) {
 TEST_F(PolicyTest, StepsWithInterruptsAsTold) {
   run().step = true;
   run().hold_interrupts = false;
-  policy_.before_run(vcpu());
+  start();
   EXPECT_TRUE(vcpu().wish().step);
   EXPECT_FALSE(vcpu().wish().hold_interrupts);
 }
 
 TEST_F(PolicyTest, RfIsSetToPassABreakpointThatHasBeenReported) {
   run().pass_breakpoint = true;
-  policy_.before_run(vcpu());
+  start();
   EXPECT_NE(vcpu().core().rflags & x86::rflags::kRf, 0u);
 }
 
 TEST_F(PolicyTest, EachVcpuHasAContextOfItsOwn) {
   run().step = true;
-  policy_.before_run(machine_.vcpu(1u));
+  start(1);
   EXPECT_FALSE(machine_.vcpu(1u).wish().step);
 }
 
 TEST_F(PolicyTest, OurInt3Stops) {
-  PointSnapshot points;
-  points.int3.insert(Gpa{kCode});
-  set_points(points);
+  set_points(int3_at(kCode));
   EXPECT_EQ(int3(), Verdict::kStop);
   EXPECT_EQ(vcpu().own_int3, 0);
 }
 
 TEST_F(PolicyTest, OurInt3StopsThroughAnAliasToo) {
-  PointSnapshot points;
-  points.int3.insert(Gpa{kCode});
-  set_points(points);
+  set_points(int3_at(kCode));
   vcpu().set_rip(fakes::kKernel + kCode);
   EXPECT_EQ(int3(), Verdict::kStop);
 }
 
 TEST_F(PolicyTest, TheGuestsInt3GoesToTheGuest) {
-  PointSnapshot points;
-  points.int3.insert(Gpa{kCode + 1});
-  set_points(points);
+  set_points(int3_at(kCode + 1));
   EXPECT_EQ(int3(), Verdict::kResume);
   EXPECT_EQ(vcpu().own_int3, 1);
 }

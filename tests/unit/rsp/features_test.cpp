@@ -38,7 +38,8 @@ TEST(ClientFeatures, OnlyAPlusCounts) {
 TEST(ServerFeatures, DefaultReplyOffersTheBaseline) {
   EXPECT_EQ(supported_reply(ServerFeatures()),
             "PacketSize=20000;QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+;vContSupported+;"
-            "swbreak+;hwbreak+;multiprocess+;no-resumed+;binary-upload+;error-message+");
+            "swbreak+;hwbreak+;multiprocess+;no-resumed+;binary-upload+;error-message+;"
+            "QNonStop+;ConditionalBreakpoints+;BreakpointCommands+");
 }
 
 TEST(ServerFeatures, SwitchesChangeTheReply) {

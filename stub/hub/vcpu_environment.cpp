@@ -1,0 +1,67 @@
+#include "stub/hub/vcpu_environment.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "arch/x86/paging.hpp"
+#include "stub/hub/memory_view.hpp"
+#include "stub/tracer/variables.hpp"
+
+namespace ringside::hub {
+namespace {
+
+// gdb's register numbers 0 to 15 (org.gnu.gdb.i386.core) in the order of the encoding.
+constexpr std::array kGprOf = {x86::kRax, x86::kRbx, x86::kRcx, x86::kRdx, x86::kRsi, x86::kRdi,
+                               x86::kRbp, x86::kRsp, x86::kR8,  x86::kR9,  x86::kR10, x86::kR11,
+                               x86::kR12, x86::kR13, x86::kR14, x86::kR15};
+
+}  // namespace
+
+bool VcpuEnvironment::read_memory(Gva at, MutableByteView into) noexcept {
+  while (!into.empty()) {
+    const x86::WalkResult leaf = x86::walk(context_.paging, at, memory_);
+    if (!leaf) return false;
+    const MutableByteView piece = into.first(std::min(into.size(), bytes_to_page_end(at)));
+    if (!memory_.read(leaf->gpa, piece)) return false;
+    for (auto site = points_.from(leaf->gpa);
+         site != points_.int3.end() && site->first - leaf->gpa < piece.size(); ++site) {
+      std::uint8_t& byte = piece[static_cast<std::size_t>(site->first - leaf->gpa)];
+      if (byte == kInt3) byte = site->second->original;
+    }
+    at = at + piece.size();
+    into = into.subspan(piece.size());
+  }
+  return true;
+}
+
+std::optional<std::uint64_t> VcpuEnvironment::read_register(unsigned number) noexcept {
+  if (number < kGprOf.size()) return context_.core.gpr[kGprOf[number]];
+  const auto reg = x86::by_number(number);
+  if (!reg) return std::nullopt;
+  if (*reg == x86::Reg::kRip) return context_.core.rip;
+  if (*reg == x86::Reg::kEflags) return context_.core.rflags & 0xffffffffu;
+  const x86::RegInfo& info = x86::info(*reg);
+  if (info.bytes > 8) return std::nullopt;
+  if (!fetched_.contains(info.group)) {
+    if (!vcpu_.read(info.group, registers_)) return std::nullopt;
+    fetched_ = fetched_ | info.group;
+  }
+  if (!registers_.available(*reg)) return std::nullopt;
+  return registers_.u64(*reg);
+}
+
+std::optional<std::uint64_t> VcpuEnvironment::read_variable(unsigned number) noexcept {
+  switch (static_cast<tracer::Variable>(number)) {
+    case tracer::Variable::kCpu:
+      return vcpu_.id().number;
+    case tracer::Variable::kHits:
+      return wish_->claim.counters->hits.load(std::memory_order_relaxed);
+    case tracer::Variable::kKtime:
+      return vcpu_.time_ns();
+  }
+  return std::nullopt;
+}
+
+void VcpuEnvironment::print(std::string_view text) noexcept { sink_(wish_->owner, text); }
+
+}  // namespace ringside::hub

@@ -1,0 +1,53 @@
+// What an agent expression sees of a vCPU that stands at a breakpoint: registers from the run page, memory by
+// our own page walk with what is inserted hidden, the monitor's variables.
+//
+// Thread: the vCPU's own.  Nothing here allocates, and nothing makes a system call but the registers that
+// only KVM has (MSRs, debug registers) and $ktime.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "arch/guest_view.hpp"
+#include "stub/agent/environment.hpp"
+#include "stub/hub/snapshot.hpp"
+#include "vmm/api/vcpu.hpp"
+
+namespace ringside::hub {
+
+// Text printed by a tracer's commands.  Called on vCPU threads.
+using PrintSink = std::function<void(TracerId, std::string_view)>;
+
+class VcpuEnvironment final : public agent::Environment {
+ public:
+  // All are borrowed for as long as this lives; `registers` is a place to put what is fetched.
+  VcpuEnvironment(api::VcpuAccess& vcpu, const x86::CpuContext& context, const PhysicalMemory& memory,
+                  const PointSnapshot& points, x86::RegisterFile& registers, const PrintSink& sink)
+      : vcpu_(vcpu),
+        context_(context),
+        memory_(memory),
+        points_(points),
+        registers_(registers),
+        sink_(sink) {}
+
+  // Whose expression runs next.
+  void serve(const Place::Wish& wish) { wish_ = &wish; }
+
+  bool read_memory(Gva at, MutableByteView into) noexcept override;
+  std::optional<std::uint64_t> read_register(unsigned number) noexcept override;
+  std::optional<std::uint64_t> read_variable(unsigned number) noexcept override;
+  bool write_variable(unsigned, std::uint64_t) noexcept override { return false; }  // ours are read-only
+  void print(std::string_view text) noexcept override;
+
+ private:
+  api::VcpuAccess& vcpu_;
+  const x86::CpuContext& context_;
+  const PhysicalMemory& memory_;
+  const PointSnapshot& points_;
+  x86::RegisterFile& registers_;
+  x86::RegGroups fetched_;
+  const PrintSink& sink_;
+  const Place::Wish* wish_ = nullptr;
+};
+
+}  // namespace ringside::hub

@@ -1,0 +1,29 @@
+// Trace state variables that the monitor provides: for conditions and commands, offered to gdb by qTfV, after
+// which `break vfs_read if $cpu == 1` compiles to getv (RSP "Tracepoint Packets", qTfV).  Numbers are part of
+// the protocol: they never change their meaning.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace ringside::tracer {
+
+enum class Variable : std::uint16_t {
+  kCpu = 1,    // number of the vCPU that hit
+  kHits = 2,   // how often this point of this tracer has been hit, this hit included
+  kKtime = 3,  // nanoseconds of the guest's time stamp counter since power-on
+};
+
+struct VariableInfo {
+  Variable number;
+  std::string_view name;
+};
+
+inline constexpr std::array kVariables = {
+    VariableInfo{Variable::kCpu, "cpu"},
+    VariableInfo{Variable::kHits, "hits"},
+    VariableInfo{Variable::kKtime, "ktime"},
+};
+
+}  // namespace ringside::tracer

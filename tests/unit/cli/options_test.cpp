@@ -1,0 +1,45 @@
+#include "stub/cli/options.hpp"
+
+#include <gmock/gmock.h>
+
+namespace ringside::cli {
+namespace {
+
+using testing::HasSubstr;
+
+Result<Options> parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "ringside");
+  return parse_options(static_cast<int>(arguments.size()), arguments.data());
+}
+
+std::string help(std::vector<const char*> arguments) {
+  const auto options = parse(std::move(arguments));
+  if (!options || !std::holds_alternative<ShowText>(*options)) return {};
+  return std::get<ShowText>(*options).text;
+}
+
+TEST(Options, AttachTakesOneAddress) {
+  const auto options = parse({"attach", ":1234"});
+
+  ASSERT_TRUE(options);
+  EXPECT_EQ(std::get<AttachOptions>(*options).address, ":1234");
+  EXPECT_FALSE(parse({"attach"}));
+  EXPECT_FALSE(parse({"attach", ":1", ":2"}));
+}
+
+TEST(Options, GdbMayBeRepeated) {
+  const auto options = parse({"run", "k", "--gdb", ":1", "--gdb", "fd:3,ro"});
+
+  ASSERT_TRUE(options);
+  EXPECT_THAT(std::get<RunOptions>(*options).gdb, testing::ElementsAre(":1", "fd:3,ro"));
+}
+
+TEST(Options, EveryCommandHasItsHelp) {
+  EXPECT_THAT(help({"--help"}), HasSubstr("attach"));
+  EXPECT_THAT(help({"run", "--help"}), HasSubstr("fd:N"));
+  EXPECT_THAT(help({"attach", "--help"}), HasSubstr("unix:PATH"));
+  EXPECT_THAT(help({"doctor", "--help"}), HasSubstr("KVM"));
+}
+
+}  // namespace
+}  // namespace ringside::cli
