@@ -16,6 +16,8 @@ Hub::Hub(boost::asio::any_io_executor executor, api::Machine& machine, Callbacks
       machine_(machine),
       callbacks_(std::move(callbacks)),
       memory_(machine.memory()),
+      scratch_(machine.memory(), machine.info().scratch),
+      planner_(disasm::StepPlanner::create().value()),
       policy_(machine.vcpu_count(), machine.memory(),
               [this](TracerId who, std::string_view text) { printed(who, text); }),
       holds_(machine.vcpu_count()),
@@ -243,6 +245,7 @@ void Hub::fetch_contexts() {
 void Hub::reset_machine(tracer::Done<void> done) {
   exclusively([this, done = std::move(done)]() mutable {
     memory_.forget_all();
+    scratch_.forget();
     sites_.clear();
     mechanisms_ = {};
     Result<void> reset = machine_.reset();

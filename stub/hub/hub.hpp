@@ -23,6 +23,7 @@
 #include "stub/hub/memory_view.hpp"
 #include "stub/hub/points.hpp"
 #include "stub/hub/policy.hpp"
+#include "stub/hub/scratch_map.hpp"
 #include "stub/hub/tick_clock.hpp"
 #include "stub/tracer/port.hpp"
 #include "vmm/api/machine.hpp"
@@ -130,7 +131,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void publish_all();
   void publish();
   std::shared_ptr<const Place> place_at(Gva at, bool in_memory) const;
-  std::shared_ptr<const Site> site_at(const Int3Site& site);
+  std::shared_ptr<const Site> site_at(Gpa where, const Int3Site& site);
+  std::optional<ScratchPage> reach_scratch(const PointSnapshot& points);
 
   // hub_memory.cpp
   void with_context(VcpuId vcpu, std::move_only_function<void(const x86::CpuContext&)> use);
@@ -170,6 +172,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   api::Machine& machine_;
   Callbacks callbacks_;
   MemoryView memory_;
+  ScratchMap scratch_;
+  disasm::StepPlanner planner_;
   Policy policy_;
   TickClock clock_;
   HoldLedger holds_;

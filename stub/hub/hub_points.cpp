@@ -140,14 +140,19 @@ std::shared_ptr<const Place> Hub::place_at(Gva at, bool in_memory) const {
   return place;
 }
 
-std::shared_ptr<const Site> Hub::site_at(const Int3Site& site) {
+std::shared_ptr<const Site> Hub::site_at(Gpa where, const Int3Site& site) {
   std::shared_ptr<const Site>& known = sites_[*site.at.begin()];
   const bool same =
       known && known->original == site.original && std::ranges::equal(known->places, site.at, {}, &Place::at);
   if (same) return known;
   auto fresh = std::make_shared<Site>();
   fresh->original = site.original;
-  for (const Gva at : site.at) fresh->places.push_back(*place_at(at, true));
+  const Bytes code =
+      memory_.read_physical(where, std::min(disasm::kLongestInstruction, bytes_to_page_end(where)));
+  for (const Gva at : site.at) {
+    fresh->places.push_back(*place_at(at, true));
+    fresh->places.back().plan = planner_.plan(code, at);
+  }
   known = std::move(fresh);
   return known;
 }
@@ -160,6 +165,23 @@ void Hub::publish_all() {
   publish();
 }
 
+// The page for copies is mapped into the guest while an int3 stands that may need it, and no longer.
+std::optional<ScratchPage> Hub::reach_scratch(const PointSnapshot& points) {
+  const auto is_copied = [](const Place& place) {
+    return ScratchMap::covers(place.at) && std::holds_alternative<disasm::RunInScratch>(place.plan.how);
+  };
+  const bool needed = std::ranges::any_of(
+      points.int3, [&](const auto& entry) { return std::ranges::any_of(entry.second->places, is_copied); });
+  if (!needed) {
+    scratch_.withdraw();
+    return std::nullopt;
+  }
+  for (const Vcpu& vcpu : vcpus_) {
+    if (const auto page = scratch_.reach(vcpu.context.paging)) return page;
+  }
+  return std::nullopt;
+}
+
 // Every vCPU is parked.
 void Hub::publish() {
   auto snapshot = std::make_shared<PointSnapshot>();
@@ -169,7 +191,8 @@ void Hub::publish() {
     if (slot && slot->kind == x86::WatchKind::kExecute) snapshot->slot_places[i] = place_at(slot->at, false);
   }
   snapshot->int3.reserve(memory_.sites().size());
-  for (const auto& [where, site] : memory_.sites()) snapshot->int3.emplace_back(where, site_at(site));
+  for (const auto& [where, site] : memory_.sites()) snapshot->int3.emplace_back(where, site_at(where, site));
+  snapshot->scratch = reach_scratch(*snapshot);
   snapshot_ = std::move(snapshot);
   points_dirty_ = false;
 }

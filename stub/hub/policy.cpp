@@ -26,6 +26,15 @@ class Meter {
   std::uint64_t began_;
 };
 
+api::DebugWish wish_of(const RunContext& run) {
+  api::DebugWish wish;
+  wish.trap_int3 = !run.points->int3.empty();
+  wish.slots = run.points->slots;
+  wish.step = run.step;
+  wish.hold_interrupts = run.step && run.hold_interrupts;
+  return wish;
+}
+
 struct Judgement {
   bool stops = false;
   std::string problem;
@@ -61,21 +70,19 @@ Judgement judge(const Place::Wish& wish, VcpuEnvironment& environment) {
 }  // namespace
 
 Policy::Policy(std::size_t vcpus, PhysicalMemory& memory, PrintSink print)
-    : vcpus_(vcpus), memory_(memory), print_(std::move(print)) {}
+    : memory_(memory), print_(std::move(print)) {
+  vcpus_.reserve(vcpus);
+  for (std::size_t i = 0; i < vcpus; ++i) vcpus_.emplace_back(memory);
+}
 
 api::Verdict Policy::before_run(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept {
   PerVcpu& state = vcpus_.at(vcpu.id().number);
   const RunContext& run = state.run;
   state.run.wanted.clear();
-  api::DebugWish wish;
-  wish.trap_int3 = !run.points->int3.empty();
-  wish.slots = run.points->slots;
-  wish.step = run.step;
-  wish.hold_interrupts = run.hold_interrupts;
-  vcpu.set_debug(wish);
+  vcpu.set_debug(wish_of(run));
   if (!run.pass_breakpoint) return api::Verdict::kResume;
   const Site* site = run.alone ? nullptr : site_here(vcpu, run);
-  if (site != nullptr) return pass_int3(vcpu, state, *site, exit);
+  if (site != nullptr) return pass_int3(vcpu, state, site->place(vcpu.context().linear_rip()), exit);
   pass_slot(vcpu);
   return api::Verdict::kResume;
 }
@@ -89,6 +96,8 @@ const Site* Policy::site_here(api::VcpuAccess& vcpu, const RunContext& run) cons
 
 api::Verdict Policy::on_debug_exit(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept {
   PerVcpu& state = vcpus_.at(vcpu.id().number);
+  const bool stepped = !exit.int3 && (exit.dr6 & x86::dr6::kBs) != 0;
+  if (state.stepper.copying() && stepped && state.stepper.finish(vcpu)) return finish_copy(vcpu, state, exit);
   return exit.int3 ? on_int3(vcpu, state, exit) : on_trap(vcpu, state, exit.dr6);
 }
 
@@ -114,11 +123,40 @@ api::Verdict Policy::on_int3(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugEx
   if (site == nullptr) return vcpu.reinject_int3() ? api::Verdict::kResume : api::Verdict::kStop;
   const Place* place = site->place(vcpu.context().linear_rip());
   if (place != nullptr && wanted(vcpu, state, *place)) return api::Verdict::kStop;
-  return pass_int3(vcpu, state, *site, exit);
+  return pass_int3(vcpu, state, place, exit);
 }
 
-api::Verdict Policy::pass_int3(api::VcpuAccess&, PerVcpu&, const Site&, api::DebugExit&) {
+// One exit where the instruction can be executed here, two where a copy of it has to run.
+api::Verdict Policy::pass_int3(api::VcpuAccess& vcpu, PerVcpu& state, const Place* place,
+                               api::DebugExit& exit) {
+  if (place == nullptr || state.stepper.copying()) return api::Verdict::kStepAlone;
+  switch (state.stepper.pass(vcpu, *state.run.points, *place, *state.registers)) {
+    case Stepper::Passed::kDone:
+      return passed(vcpu, state.run, exit);
+    case Stepper::Passed::kStarted:
+      vcpu.set_debug(Stepper::copy_wish(wish_of(state.run)));
+      return api::Verdict::kResume;
+    case Stepper::Passed::kNo:
+      break;
+  }
   return api::Verdict::kStepAlone;
+}
+
+// The copy's one step may have hit a watchpoint, as the instruction itself would have.
+api::Verdict Policy::finish_copy(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit) {
+  const RunContext& run = state.run;
+  vcpu.set_debug(wish_of(run));
+  if (x86::hits(exit.dr6, x86::encode_dr7(run.points->slots)) == 0) return passed(vcpu, run, exit);
+  if (!run.step) exit.dr6 &= ~x86::dr6::kBs;
+  return api::Verdict::kStop;
+}
+
+// The instruction under the int3 is done: for a tracer that steps, that was its step.
+api::Verdict Policy::passed(api::VcpuAccess& vcpu, const RunContext& run, api::DebugExit& exit) {
+  if (!run.step) return api::Verdict::kResume;
+  if (run.range && run.range->contains(vcpu.context().linear_rip())) return api::Verdict::kResume;
+  exit = {.int3 = false, .dr6 = x86::dr6::kBs};
+  return api::Verdict::kStop;
 }
 
 // RF lets one instruction pass its own execute breakpoint (SDM 3B 17.3.1.1); the CPU clears it after.

@@ -14,6 +14,7 @@
 
 #include "arch/guest_view.hpp"
 #include "stub/hub/snapshot.hpp"
+#include "stub/hub/stepper.hpp"
 #include "stub/hub/vcpu_environment.hpp"
 #include "vmm/api/machine.hpp"
 
@@ -47,18 +48,23 @@ class Policy final : public api::DebugPolicy {
   RunContext& context(VcpuId vcpu) { return vcpus_.at(vcpu.number).run; }
 
   api::Verdict before_run(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept override;
+  bool unfinished(VcpuId vcpu) const noexcept override { return vcpus_[vcpu.number].stepper.copying(); }
   api::Verdict on_debug_exit(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept override;
 
  private:
   struct PerVcpu {
+    explicit PerVcpu(PhysicalMemory& memory) : stepper(memory) {}
     RunContext run;
+    Stepper stepper;
     std::unique_ptr<x86::RegisterFile> registers = std::make_unique<x86::RegisterFile>();
   };
 
   api::Verdict on_int3(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit);
   api::Verdict on_trap(api::VcpuAccess& vcpu, PerVcpu& state, std::uint64_t dr6);
   bool wanted(api::VcpuAccess& vcpu, PerVcpu& state, const Place& place);
-  api::Verdict pass_int3(api::VcpuAccess& vcpu, PerVcpu& state, const Site& site, api::DebugExit& exit);
+  api::Verdict pass_int3(api::VcpuAccess& vcpu, PerVcpu& state, const Place* place, api::DebugExit& exit);
+  api::Verdict finish_copy(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit);
+  static api::Verdict passed(api::VcpuAccess& vcpu, const RunContext& run, api::DebugExit& exit);
   const Site* site_here(api::VcpuAccess& vcpu, const RunContext& run) const;
   static void pass_slot(api::VcpuAccess& vcpu);
 

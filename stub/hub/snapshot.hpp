@@ -6,12 +6,14 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "arch/addr.hpp"
 #include "arch/ids.hpp"
 #include "arch/x86/debug_regs.hpp"
+#include "disasm/step_plan.hpp"
 #include "stub/hub/points.hpp"
 
 namespace ringside::hub {
@@ -25,6 +27,7 @@ struct Place {
   };
   Gva at;
   std::vector<Wish> wishes;
+  disasm::StepPlan plan;  // of an int3: how to pass it
 };
 
 // An int3 of ours.  Several virtual addresses may lead to it.
@@ -38,12 +41,21 @@ struct Site {
   }
 };
 
+// A page of ours that the guest kernel's tables lead to: one slot for each vCPU's copy of an instruction.
+struct ScratchPage {
+  static constexpr std::uint64_t kSlotBytes = 64;
+  Gva at;
+  Gpa where;
+  bool operator==(const ScratchPage&) const = default;
+};
+
 struct PointSnapshot {
   using Int3 = std::pair<Gpa, std::shared_ptr<const Site>>;
 
   x86::DebugSlots slots;
   std::array<std::shared_ptr<const Place>, 4> slot_places;  // of slots that watch for execution
   std::vector<Int3> int3;                                   // by address
+  std::optional<ScratchPage> scratch;                       // where copies of instructions can run
 
   // The first at `where` or behind it.
   std::vector<Int3>::const_iterator from(Gpa where) const {

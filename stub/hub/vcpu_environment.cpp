@@ -17,14 +17,15 @@ constexpr std::array kGprOf = {x86::kRax, x86::kRbx, x86::kRcx, x86::kRdx, x86::
 
 }  // namespace
 
-bool VcpuEnvironment::read_memory(Gva at, MutableByteView into) noexcept {
+bool read_own_bytes(const x86::PagingState& paging, const PhysicalMemory& memory, const PointSnapshot& points,
+                    Gva at, MutableByteView into) noexcept {
   while (!into.empty()) {
-    const x86::WalkResult leaf = x86::walk(context_.paging, at, memory_);
+    const x86::WalkResult leaf = x86::walk(paging, at, memory);
     if (!leaf) return false;
     const MutableByteView piece = into.first(std::min(into.size(), bytes_to_page_end(at)));
-    if (!memory_.read(leaf->gpa, piece)) return false;
-    for (auto site = points_.from(leaf->gpa);
-         site != points_.int3.end() && site->first - leaf->gpa < piece.size(); ++site) {
+    if (!memory.read(leaf->gpa, piece)) return false;
+    for (auto site = points.from(leaf->gpa);
+         site != points.int3.end() && site->first - leaf->gpa < piece.size(); ++site) {
       std::uint8_t& byte = piece[static_cast<std::size_t>(site->first - leaf->gpa)];
       if (byte == kInt3) byte = site->second->original;
     }
@@ -32,6 +33,10 @@ bool VcpuEnvironment::read_memory(Gva at, MutableByteView into) noexcept {
     into = into.subspan(piece.size());
   }
   return true;
+}
+
+bool VcpuEnvironment::read_memory(Gva at, MutableByteView into) noexcept {
+  return read_own_bytes(context_.paging, memory_, points_, at, into);
 }
 
 std::optional<std::uint64_t> VcpuEnvironment::read_register(unsigned number) noexcept {

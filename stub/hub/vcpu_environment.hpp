@@ -18,6 +18,10 @@ namespace ringside::hub {
 // Text printed by a tracer's commands.  Called on vCPU threads.
 using PrintSink = std::function<void(TracerId, std::string_view)>;
 
+// The guest's own bytes at virtual addresses, all or nothing, whatever of ours is inserted.
+bool read_own_bytes(const x86::PagingState& paging, const PhysicalMemory& memory, const PointSnapshot& points,
+                    Gva at, MutableByteView into) noexcept;
+
 class VcpuEnvironment final : public agent::Environment {
  public:
   // All are borrowed for as long as this lives; `registers` is a place to put what is fetched.

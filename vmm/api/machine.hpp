@@ -27,6 +27,9 @@ class DebugPolicy {
   // After run(), before the first entry: says what the debug hardware should do.  It may have done all that
   // was to be done: then it stops, with `exit` as if the guest had been entered.
   virtual Verdict before_run(VcpuAccess& vcpu, DebugExit& exit) noexcept = 0;
+  // In the middle of something that must not be seen: the vCPU is entered again before anything else is done
+  // with it.  Called before each entry.
+  virtual bool unfinished(VcpuId) const noexcept { return false; }
   // May change what is reported.
   virtual Verdict on_debug_exit(VcpuAccess& vcpu, DebugExit& exit) noexcept = 0;
 };
@@ -54,6 +57,8 @@ struct MachineInfo {
   std::uint64_t ram_bytes = 0;
   x86::CpuFeatures features;
   std::optional<KernelImage> kernel;
+  std::optional<Gpa>
+      scratch;  // 2 MiB on a 2 MiB border of which the guest is not told, for code of the monitor
 };
 
 class Machine {

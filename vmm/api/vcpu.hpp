@@ -19,9 +19,9 @@ namespace ringside::api {
 
 // What the debug hardware of a vCPU should do at its next entry (KVM api 4.87, KVM_SET_GUEST_DEBUG).
 struct DebugWish {
-  bool trap_int3 = false;       // #BP exits to us instead of going to the guest
-  bool step = false;            // one instruction, then a debug exit
-  bool hold_interrupts = true;  // with step: KVM_GUESTDBG_BLOCKIRQ
+  bool trap_int3 = false;        // #BP exits to us instead of going to the guest
+  bool step = false;             // one instruction, then a debug exit
+  bool hold_interrupts = false;  // KVM_GUESTDBG_BLOCKIRQ: none is delivered meanwhile
   std::array<std::optional<x86::DebugSlot>, 4> slots;
   bool operator==(const DebugWish&) const = default;
 };

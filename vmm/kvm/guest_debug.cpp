@@ -10,10 +10,8 @@ std::uint32_t debug_control(const api::DebugWish& wish, const Capabilities& capa
   if (std::ranges::any_of(wish.slots, [](const auto& slot) { return slot.has_value(); })) {
     control |= KVM_GUESTDBG_USE_HW_BP;
   }
-  if (wish.step) {
-    control |= KVM_GUESTDBG_SINGLESTEP;
-    if (wish.hold_interrupts && capabilities.step_blocks_irq) control |= KVM_GUESTDBG_BLOCKIRQ;
-  }
+  if (wish.step) control |= KVM_GUESTDBG_SINGLESTEP;
+  if (wish.hold_interrupts && capabilities.step_blocks_irq) control |= KVM_GUESTDBG_BLOCKIRQ;
   return control == 0 ? 0 : control | KVM_GUESTDBG_ENABLE;
 }
 

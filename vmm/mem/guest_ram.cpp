@@ -49,7 +49,7 @@ Result<GuestRam> GuestRam::create(std::uint64_t bytes) {
   }
   // One huge page more, to begin on a 2 MiB border: KVM maps huge pages only where guest and host agree
   // modulo 2 MiB.
-  const auto mapping_bytes = static_cast<std::size_t>(bytes + kHugePage);
+  const auto mapping_bytes = static_cast<std::size_t>(bytes + kScratchBytes + kHugePage);
   void* mapping = ::mmap(nullptr, mapping_bytes, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) {
@@ -70,6 +70,7 @@ GuestRam::GuestRam(std::uint8_t* mapping, std::size_t mapping_bytes, std::uint64
   regions_[0] = {{0}, low, host};
   region_count_ = 1;
   if (bytes > low) regions_[region_count_++] = {kHoleEnd, bytes - low, host + low};
+  scratch_ = {kScratch, kScratchBytes, host + bytes};
 }
 
 GuestRam::GuestRam(GuestRam&& other) noexcept
@@ -77,7 +78,8 @@ GuestRam::GuestRam(GuestRam&& other) noexcept
       mapping_bytes_(std::exchange(other.mapping_bytes_, 0)),
       bytes_(std::exchange(other.bytes_, 0)),
       regions_(std::exchange(other.regions_, {})),
-      region_count_(std::exchange(other.region_count_, 0)) {}
+      region_count_(std::exchange(other.region_count_, 0)),
+      scratch_(std::exchange(other.scratch_, {})) {}
 
 GuestRam& GuestRam::operator=(GuestRam&& other) noexcept {
   if (this == &other) return *this;
@@ -87,6 +89,7 @@ GuestRam& GuestRam::operator=(GuestRam&& other) noexcept {
   bytes_ = std::exchange(other.bytes_, 0);
   regions_ = std::exchange(other.regions_, {});
   region_count_ = std::exchange(other.region_count_, 0);
+  scratch_ = std::exchange(other.scratch_, {});
   return *this;
 }
 
@@ -105,22 +108,25 @@ bool GuestRam::contains(Gpa begin, std::uint64_t bytes) const noexcept {
 
 std::uint8_t* GuestRam::host_range(Gpa begin, std::uint64_t bytes) const noexcept {
   for (const Region& region : regions()) {
-    if (region.contains(begin) && bytes <= region.bytes - (begin - region.begin)) {
-      return region.host + (begin - region.begin);
-    }
+    if (std::uint8_t* host = region.range(begin, bytes)) return host;
   }
   return nullptr;
 }
 
+std::uint8_t* GuestRam::memory_at(Gpa begin, std::uint64_t bytes) const noexcept {
+  std::uint8_t* host = host_range(begin, bytes);
+  return host != nullptr ? host : scratch_.range(begin, bytes);
+}
+
 bool GuestRam::read(Gpa from, MutableByteView to) const noexcept {
-  const std::uint8_t* host = host_range(from, to.size());
+  const std::uint8_t* host = memory_at(from, to.size());
   if (host == nullptr) return false;
   copy(to.data(), host, to.size(), true);
   return true;
 }
 
 bool GuestRam::write(Gpa to, ByteView from) noexcept {
-  std::uint8_t* host = host_range(to, from.size());
+  std::uint8_t* host = memory_at(to, from.size());
   if (host == nullptr) return false;
   copy(host, from.data(), from.size(), false);
   return true;

@@ -27,6 +27,10 @@ class GuestRam final : public PhysicalMemory {
     std::uint64_t bytes = 0;
     std::uint8_t* host = nullptr;
     bool contains(Gpa at) const { return at >= begin && at - begin < bytes; }
+    // Null unless all of it is inside.
+    std::uint8_t* range(Gpa from, std::uint64_t size) const noexcept {
+      return contains(from) && size <= bytes - (from - begin) ? host + (from - begin) : nullptr;
+    }
   };
 
   // `bytes`: kMinRam..kMaxRam, a multiple of 2 MiB.  Takes no memory until the guest touches it.
@@ -40,6 +44,8 @@ class GuestRam final : public PhysicalMemory {
 
   std::span<const Region> regions() const noexcept { return {regions_.data(), region_count_}; }
   std::uint64_t bytes() const noexcept { return bytes_; }
+  // The monitor's own (layout.hpp, kScratch): read and written like RAM, and not among the regions.
+  const Region& scratch() const noexcept { return scratch_; }
   // Where RAM below the hole ends.
   Gpa low_end() const noexcept { return regions_[0].begin + regions_[0].bytes; }
 
@@ -57,6 +63,7 @@ class GuestRam final : public PhysicalMemory {
  private:
   GuestRam(std::uint8_t* mapping, std::size_t mapping_bytes, std::uint64_t bytes) noexcept;
   std::uint8_t* host_range(Gpa begin, std::uint64_t bytes) const noexcept;  // null unless all of it is RAM
+  std::uint8_t* memory_at(Gpa begin, std::uint64_t bytes) const noexcept;   // RAM or scratch
   void release() noexcept;
 
   std::uint8_t* mapping_ = nullptr;  // as mmap gave it; RAM begins at its first 2 MiB border
@@ -64,6 +71,7 @@ class GuestRam final : public PhysicalMemory {
   std::uint64_t bytes_ = 0;
   std::array<Region, 2> regions_{};
   std::size_t region_count_ = 0;
+  Region scratch_;
 };
 
 }  // namespace ringside::mem

@@ -3,6 +3,7 @@
 //   0x0000'0000  first MiB: what the loader leaves for the kernel's first instructions (below), EBDA, ACPI
 //   0x0010'0000  RAM, "low", up to 3 GiB: kernel, initrd at its top
 //   0xc000'0000  the hole: no RAM; IOAPIC, local APIC, KVM's own pages
+//   0xd000'0000  in it, 2 MiB of the monitor's own, of which the guest is not told
 //   0x1'0000'0000  RAM, "high": what did not fit below the hole
 #pragma once
 
@@ -22,6 +23,11 @@ inline constexpr std::uint64_t kHugePage = 2 * kMiB;
 inline constexpr Gpa kHoleBegin{3 * kGiB};
 inline constexpr Gpa kHoleEnd{4 * kGiB};
 inline constexpr std::uint64_t kHoleBytes = kHoleEnd - kHoleBegin;
+// Where copies of instructions run that stand under a breakpoint: one huge page, so that one entry of the
+// guest kernel's page directory maps it.
+inline constexpr Gpa kScratch{0xd0000000};
+inline constexpr std::uint64_t kScratchBytes = kHugePage;
+static_assert(kHoleBegin <= kScratch && kScratch + kScratchBytes <= kHoleEnd);
 
 // The kernel alone needs about 50 MiB (init_size), so less than this never boots.  The upper limit is ours:
 // 40 physical address bits, which every CPU with hardware virtualisation has.

@@ -38,6 +38,9 @@ Result<std::unique_ptr<KvmMachine::Hardware>> KvmMachine::make_hardware() {
   for (const mem::GuestRam::Region& region : ram_.regions()) {
     RS_TRY(hardware->vm.set_memory(slot++, region.begin, region.bytes, region.host));
   }
+  const mem::GuestRam::Region& scratch = ram_.scratch();
+  RS_TRY(hardware->vm.set_memory(slot++, scratch.begin, scratch.bytes, scratch.host));
+  info_.scratch = scratch.begin;
   hardware->platform = RS_TRY(dev::Platform::create({
       .set_irq = [vm = &hardware->vm](unsigned gsi,
                                       bool level) { RS_CHECK(vm->set_irq(gsi, level).has_value()); },

@@ -151,8 +151,11 @@ void VcpuThread::enter_guest() {
   for (;;) {
     page.immediate_exit = 0;
     if (attention_.load()) {
-      if (!fd_->io_pending()) return;
-      page.immediate_exit = 1;  // only finish the I/O instruction
+      if (fd_->io_pending()) {
+        page.immediate_exit = 1;  // only finish the I/O instruction
+      } else if (!policy_.unfinished(fd_->id())) {
+        return;
+      }
     }
     kvm::Exit exit = fd_->run();
     exits_.fetch_add(1, std::memory_order_relaxed);

@@ -18,6 +18,11 @@ class HubPoints : public HubTest {
     ASSERT_TRUE(insert(*tracer_, software(at)));
     ASSERT_EQ(machine_.byte(at), kInt3);
   }
+  // incb kData: nothing here can emulate it or copy it, so it is stepped alone.
+  void insert_int3_on_increment(std::uint64_t at) {
+    machine_.put(at, {0xfe, 0x04, 0x25, 0x00, 0xa0, 0x00, 0x00});
+    insert_int3(at);
+  }
   std::unique_ptr<RecordingTracer> tracer_;
 };
 
@@ -55,23 +60,47 @@ TEST_F(HubPoints, AnInt3IsReportedAndPassedAndHitAgain) {
   }
 }
 
-TEST_F(HubPoints, WhileOneVcpuIsSteppedOverAnInt3NobodyElseRuns) {
+TEST_F(HubPoints, AnInt3OnASimpleInstructionIsPassedWhileTheOthersRun) {
   insert_int3(kCode + 1);
+  resume_all(*tracer_);
+  execute(2);
+  ASSERT_EQ(reason(take_stop(*tracer_)), StopReason::kSoftwareBreak);
+  resume_all(*tracer_);
+  EXPECT_TRUE(all_running());
+  EXPECT_EQ(vcpu(0).rip(), kCode + 2);
+  EXPECT_EQ(machine_.byte(kCode + 1), kInt3);
+}
+
+TEST_F(HubPoints, WhatTheGuestHasPatchedSinceIsNotExecutedAsItWas) {
+  machine_.put(kCode + 1, {0x66, 0x90});  // of two bytes
+  insert_int3(kCode + 1);
+  resume_all(*tracer_);
+  execute(2);
+  ASSERT_EQ(reason(take_stop(*tracer_)), StopReason::kSoftwareBreak);
+  machine_.put(kCode + 2, {0xeb});  // the guest makes another instruction of it
+  resume_all(*tracer_);
+  EXPECT_FALSE(running(1));  // stepped alone, with the guest's bytes
+  EXPECT_EQ(vcpu(0).rip(), kCode + 1);
+}
+
+TEST_F(HubPoints, WhileOneVcpuIsSteppedOverAnInt3NobodyElseRuns) {
+  insert_int3_on_increment(kCode + 1);
   resume_all(*tracer_);
   execute(2);
   ASSERT_EQ(reason(take_stop(*tracer_)), StopReason::kSoftwareBreak);
   resume_all(*tracer_);
   EXPECT_TRUE(running(0));
   EXPECT_FALSE(running(1));
-  EXPECT_EQ(machine_.byte(kCode + 1), 0x90);
+  EXPECT_EQ(machine_.byte(kCode + 1), 0xfe);
   vcpu(0).advance();
   poll();
   EXPECT_EQ(machine_.byte(kCode + 1), kInt3);
+  EXPECT_EQ(machine_.byte(kData), 1);
   EXPECT_TRUE(all_running());
 }
 
 TEST_F(HubPoints, APauseDuringAStepOverIsNotLost) {
-  insert_int3(kCode + 1);
+  insert_int3_on_increment(kCode + 1);
   resume_all(*tracer_);
   execute(2);
   take_stop(*tracer_);

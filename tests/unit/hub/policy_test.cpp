@@ -48,7 +48,7 @@ PointSnapshot int3_at(std::uint64_t where, std::vector<Place::Wish> wishes = {wi
                       std::uint8_t original = 0x90) {
   auto site = std::make_shared<Site>();
   site->original = original;
-  site->places = {{Gva{where}, wishes}, {Gva{fakes::kKernel + where}, wishes}};
+  site->places = {{Gva{where}, wishes, {}}, {Gva{fakes::kKernel + where}, wishes, {}}};
   PointSnapshot points;
   points.int3.emplace_back(Gpa{where}, site);
   return points;
