@@ -2,6 +2,7 @@
 
 #include <latch>
 
+#include "vmm/boot/kaslr.hpp"
 #include "vmm/kvm/cpuid.hpp"
 #include "vmm/run/entry_registers.hpp"
 #include "vmm/run/kick.hpp"
@@ -21,6 +22,11 @@ KvmMachine::~KvmMachine() {
 
 Result<std::unique_ptr<KvmMachine>> KvmMachine::create(MachineConfig config) {
   boot::BootImages images = RS_TRY(boot::load_images(config.boot));
+  // A reset puts the kernel where it was: debuggers have their symbols there.
+  if (!config.boot.kaslr.seed) {
+    boot::KaslrRandom random = RS_TRY(boot::KaslrRandom::create(std::nullopt));
+    config.boot.kaslr.seed = random.below(UINT64_MAX);
+  }
   kvm::System system = RS_TRY(kvm::System::open());
   mem::GuestRam ram = RS_TRY(mem::GuestRam::create(config.ram_bytes));
   std::unique_ptr<KvmMachine> machine(

@@ -121,6 +121,11 @@ class Guest:
             raise AssertionError(f"the console does not show {pattern!r}:\n{self._tail()}")
         return match
 
+    @property
+    def shown(self) -> int:
+        """How much the console has shown: a place to look from, for wait_for()."""
+        return len(self._out.text)
+
     def next(self, pattern: str, timeout: float = 30) -> re.Match[str]:
         """Waits until the console shows that after all it shows by now."""
         return self.wait_for(pattern, timeout, start=len(self._out.text))
