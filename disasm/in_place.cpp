@@ -30,8 +30,10 @@ constexpr Rule kRules[] = {
     {0, 0x8e, 0x8e, kShadow, groups({2})},                     // mov ss
     {0, 0x8e, 0x8e, kUndecodable, groups({1, 6, 7})},          // mov cs, and no segment registers
     {0, 0x9b, 0x9b, kFpu},                                     // fwait
+    {0, 0xc0, 0xc1, kVendor, groups({6})},                     // a shift that no manual has
     {0, 0xc6, 0xc7, kTransfer, groups({7}), Form::kRegister},  // xabort, xbegin
     {0, 0xca, 0xcf, kTransfer},                                // lret, int3, int n, iret
+    {0, 0xd0, 0xd3, kVendor, groups({6})},                     // the same
     {0, 0xd8, 0xdf, kFpu},                                     // x87
     {0, 0xe0, 0xe3, kRelative},                                // loop, jrcxz
     {0, 0xe4, 0xe7, kPort},                                    // in, out
@@ -40,6 +42,7 @@ constexpr Rule kRules[] = {
     {0, 0xec, 0xef, kPort},                                    // in, out
     {0, 0xf1, 0xf1, kTransfer},                                // int1
     {0, 0xf4, 0xf4, kState},                                   // hlt
+    {0, 0xf6, 0xf7, kVendor, groups({1})},                     // a test that no manual has
     {0, 0xfb, 0xfb, kShadow},                                  // sti
     {0, 0xff, 0xff, kTransfer, groups({3, 5})},                // far call, far jmp
     {1, 0x01, 0x01, kState, groups({5, 6}), Form::kMemory},    // rstorssp, lmsw

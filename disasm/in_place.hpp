@@ -12,7 +12,7 @@ namespace ringside::disasm {
 enum class InPlace : std::uint8_t {
   kCutOff,       // the bytes end before the instruction does
   kUndecodable,  // no instruction, or two decoders do not agree about it
-  kVendor,       // Intel's and AMD's CPUs do different things
+  kVendor,       // CPUs do different things: Intel's and AMD's, or emulated ones
   kTransfer,     // saves or takes RIP: system calls, interrupts, far branches, transactions
   kRelative,     // a short relative branch that is not emulated
   kFpu,          // x87 remembers the address of its last instruction

@@ -237,11 +237,18 @@ bool is_endbr(const InsnLayout& layout) {
   return layout.map == 1 && layout.opcode == 0x1e && layout.repeat == 0xf3 && form && layout.length == 4;
 }
 
+// A nop that gives way to the other hyper-thread.  KVM may intercept it, and then a step can take the next
+// instruction along.
+bool is_pause(const InsnLayout& layout) {
+  return layout.map == 0 && layout.opcode == 0x90 && layout.repeat == 0xf3 && layout.rex == 0;
+}
+
 }  // namespace
 
 Simple simple_insn(const InsnLayout& layout) {
   if (layout.coding != InsnLayout::Coding::kLegacy || layout.lock || layout.address32) return std::nullopt;
   if (is_endbr(layout)) return SimpleInsn{.op = Op::kEndBranch, .length = layout.length};
+  if (is_pause(layout)) return SimpleInsn{.op = Op::kNop, .length = layout.length};
   if (layout.repeat != 0 || layout.map > 1) return std::nullopt;
   Builder builder(layout);
   return layout.map == 0 ? builder.one_byte() : builder.two_byte();

@@ -44,7 +44,8 @@ struct RunInScratch {
   Accesses accesses;
 
   // The copy to be put at `slot`, of the same length; nothing when what it refers to is out of reach of 32
-  // bits.
+  // bits. With int3 behind it, a step that takes more than one instruction (a shadow, an intercept) ends
+  // there.
   std::optional<CodeBytes> encode(Gva slot) const;
 
   // Whether a copy may run at all: ring 0, 64-bit code that does not step itself, no shadow stack for a call.
@@ -54,8 +55,9 @@ struct RunInScratch {
                       const PhysicalMemory& memory) const;
 
   // After one step of the copy: registers and stack as if it had run at `at`.  RIP at the slot's start
-  // (repeats: not done yet) becomes `at`; RIP elsewhere than behind the copy stays.  False: the return
-  // address could not be written, and RIP stays as it was.
+  // becomes `at`: a repeat that is not done yet, and will meet the int3 again unless it is stepped on from
+  // the slot first. RIP elsewhere than behind the copy stays.  False: the return address could not be
+  // written; nothing changed.
   [[nodiscard]] bool fix_up(x86::CoreRegs& after, Gva slot, x86::DataAccess& data) const;
 };
 

@@ -128,6 +128,26 @@ TEST_F(Step, PushfInTheGuestAfterStepsAndWithout) {
   EXPECT_EQ(vcpu().core().rflags & x86::rflags::kTf, 0u);
 }
 
+// Where KVM intercepts pause, it skips it and then runs on to the next trap: so pause is emulated
+// (disasm/simple).
+TEST_F(Step, PauseMayTakeTheNextInstructionAlong) {
+  boot({0xf3, 0x90, kNop, kNop, kHlt});
+  step();
+  EXPECT_THAT(offset(), testing::AnyOf(2u, 3u));
+}
+
+// The copy of such an instruction must not run on into what lies behind it.
+TEST_F(Step, WhatKvmExecutesItselfIsOneStepToo) {
+  const Code intercepted[] = {{0x0f, 0xa2}, {0x0f, 0x09}, {0x0f, 0x20, 0xc0}, {0x0f, 0x06}};
+  for (const Code& code : intercepted) {  // cpuid, wbinvd, mov rax,cr0, clts
+    Code followed = code;
+    followed.insert(followed.end(), 4, kNop);
+    boot(followed);
+    step();
+    EXPECT_EQ(offset(), code.size()) << testing::PrintToString(code);
+  }
+}
+
 TEST_F(Step, PopfThatClearsTfDoesNotLoseTheNextStep) {
   boot({0x6a, 0x02, 0x9d, kNop, kNop, kHlt});  // push 2; popf; nop; nop
   for (const std::uint64_t expected : {2, 3, 4, 5}) {

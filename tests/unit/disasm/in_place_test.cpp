@@ -82,6 +82,9 @@ const Row kInPlace[] = {
     {{0x0f, 0xc7, 0x33}, kState},                    // vmptrld
     {{0x0f, 0xc7, 0x3b}, kState},                    // vmptrst
     {{0x66, 0x0f, 0x38, 0x80, 0x03}, kState},        // invept
+    {{0xc1, 0xf0, 1}, kVendor},                      // sal, undocumented
+    {{0xd3, 0xf0}, kVendor},                         // sal, undocumented
+    {{0xf6, 0xc8, 1}, kVendor},                      // test, undocumented
     {{0x67, 0x8b, 0x05, 1, 0, 0, 0}, kAddress32},    // mov eax,[eip+1]
     {{0x67, 0xff, 0x15, 1, 0, 0, 0}, kAddress32},    // call [eip+1]
     {{0xf0, 0x90}, kUndecodable},                    // lock nop

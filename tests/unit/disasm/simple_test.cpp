@@ -40,6 +40,7 @@ void check(std::initializer_list<Row> rows) {
 TEST(Simple, NopsOfEveryForm) {
   const Bytes nops[] = {{0x90},
                         {0x66, 0x90},
+                        {0xf3, 0x90},
                         {0x48, 0x90},
                         {0x40, 0x90},
                         {0x0f, 0x1f, 0x00},
@@ -237,7 +238,7 @@ TEST(Simple, NotWhatCannotBeDoneExactly) {
       {0x67, 0x8b, 0x03},              // 32-bit address
       {0x67, 0x8d, 0x03},              // 32-bit address
       {0xf0, 0x01, 0x03},              // lock
-      {0xf3, 0x90},                    // pause
+      {0xf3, 0x41, 0x90},              // pause, or xchg r8,rax
       {0x41, 0x90},                    // xchg r8,rax
       {0x66, 0x50},                    // 16-bit push
       {0x66, 0x58},                    // 16-bit pop

@@ -173,7 +173,7 @@ TEST_F(FixUp, TakesAnUnfinishedRepeatBackToItsStart) {
   EXPECT_EQ(rip_after(rep, kSlot), kAt.value);
   EXPECT_EQ(rip_after(rep, kSlot + 2), kAt.value + 2);
   EXPECT_FALSE(scratch({0xa4}).repeats);
-  EXPECT_FALSE(scratch({0xf3, 0x90}).repeats);
+  EXPECT_FALSE(scratch({0xf3, 0x0f, 0xbc, 0xc1}).repeats);
 }
 
 TEST_F(FixUp, CorrectsTheReturnAddressOfACall) {
