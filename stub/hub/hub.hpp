@@ -192,6 +192,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   std::deque<Work> exclusive_;
   std::optional<VcpuId> stepping_over_;  // the one vCPU that runs, for one instruction, its int3 lifted
   Gpa lifted_;
+  Gva lifted_at_;
   bool settling_ = false;
   bool waiting_for_first_ = false;  // --wait: kMonitor holds everything until a tracer does
   std::optional<api::GuestEnd> ended_;

@@ -114,6 +114,7 @@ void Hub::step_over(VcpuId id) {
   // Whoever took a hold meanwhile comes first; when it lets go, start_vcpu() will be here again.
   if (holds_.holders(id).size() > 1) return;
   lifted_ = *memory_.translate(vcpu.context.paging, *vcpu.hit);
+  lifted_at_ = *vcpu.hit;
   memory_.lift(lifted_);
   stepping_over_ = id;
   RunContext& run = policy_.context(id);

@@ -30,7 +30,14 @@ void Hub::handle_stop(api::StopReport report) {
   vcpu.registers.reset();
   vcpu.hit.reset();
   vcpu.needs_alone = false;
-  if (stepping_over_ == id) finish_step_over();
+  if (stepping_over_ == id) {
+    finish_step_over();
+    // One iteration of a repeated instruction: the rest of it is no new hit.
+    if (vcpu.context.linear_rip() == lifted_at_ && !report.debug.int3) {
+      vcpu.hit = lifted_at_;
+      vcpu.needs_alone = true;
+    }
+  }
   if (!ended_) classify(id, report);
   settle();
 }
