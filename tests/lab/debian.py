@@ -141,8 +141,7 @@ class Suite:
     def unpack(self, packages: list[str], into: Path, only: list[str] | None = None) -> None:
         """Downloads packages and unpacks them (only what matches the tar patterns, if given) below `into`."""
         into.mkdir(parents=True, exist_ok=True)
-        for package in packages:
-            deb = self._download(package, into)
+        for deb in self._download(packages, into):
             if only is None:
                 command(["dpkg-deb", "-x", str(deb), str(into)])
             else:
@@ -150,19 +149,22 @@ class Suite:
                     p = subprocess.run(["tar", "-x", "-C", into, "--wildcards", *only], stdin=tar.stdout,
                                        capture_output=True, text=True)
                 if p.returncode and "Not found in archive" not in p.stderr:
-                    raise LabError(f"cannot unpack {package}: {p.stderr.strip()}")
+                    raise LabError(f"cannot unpack {deb.name}: {p.stderr.strip()}")
             deb.unlink()
 
-    def _download(self, package: str, into: Path) -> Path:
+    def _download(self, packages: list[str], into: Path) -> list[Path]:
         try:
-            self.get("download", package, cwd=into)
+            self.get("download", *packages, cwd=into)
         except LabError:  # the archive moved on since the lists were made
             self.refresh(force=True)
-            self.get("download", package, cwd=into)
-        found = sorted(into.glob(f"{package.split('=')[0]}_*.deb"))
-        if not found:
-            raise LabError(f"downloading {package} left no file")
-        return found[-1]
+            self.get("download", *packages, cwd=into)
+        debs = []
+        for package in packages:
+            found = sorted(into.glob(f"{package.split('=')[0]}_*.deb"))
+            if not found:
+                raise LabError(f"downloading {package} left no file")
+            debs.append(found[-1])
+        return debs
 
     def unpack_source(self, package: str, version: str, into: Path) -> Path:
         """Downloads a source package and unpacks it, Debian's patches applied, to `into`/source.
