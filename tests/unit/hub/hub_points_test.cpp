@@ -372,7 +372,8 @@ TEST_F(HubPoints, TheListingNamesOwnersAndMechanisms) {
   auto other = attach();
   insert_int3(kCode + 3);
   ASSERT_TRUE(insert(*other, software(kCode + 3)));
-  EXPECT_THAT(other->port->describe_points(), HasSubstr("break 0x8003, tracer 1, by int3: 0 hits, 0 stops\nbreak 0x8003, tracer 2, by int3"));
+  EXPECT_THAT(other->port->describe_points(),
+              HasSubstr("break 0x8003, tracer 1, by int3: 0 hits, 0 stops\nbreak 0x8003, tracer 2, by int3"));
   EXPECT_THAT(other->port->describe_points(), HasSubstr("hbreak 0x9000, tracer 1, by debug register"));
 }
 
