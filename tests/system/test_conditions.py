@@ -5,27 +5,10 @@ import unittest
 
 import case
 from harness.gdb import Gdb, gdb
-from harness.guest import TICKING, Guest
-
-# What a gdb that does not stop for anything is told at its end.
-QUIET_END = ["tbreak panic"]
 
 
-class Conditions(case.Case):
-    guest: Guest
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.guest = Guest("--log-level", "info", init=TICKING, cpus=2, gdb=True)
-        cls.guest.wait_for("tick 3")
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.guest.end()
-
-    def tearDown(self) -> None:
-        super().tearDown()
-        self.guest.next(r"tick [0-9]+")
+class Conditions(case.TickingCase):
+    options = ("--log-level", "info")
 
     def hits(self, text: str, what: str = "break") -> list[tuple[int, int]]:
         found = re.findall(rf"^{what} 0x\w+, tracer \d+, by [^:]*: (\d+) hits, (\d+) stops", text, re.MULTILINE)

@@ -6,26 +6,10 @@ import unittest
 
 import case
 from harness.gdb import Gdb
-from harness.guest import TICKING, Guest
 from harness.place import TOP
 
 
-class NonStop(case.Case):
-    guest: Guest
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.guest = Guest(init=TICKING, cpus=2, gdb=True)
-        cls.guest.wait_for("tick 3")
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.guest.end()
-
-    def tearDown(self) -> None:
-        super().tearDown()
-        self.guest.next(r"tick [0-9]+")
-
+class NonStop(case.TickingCase):
     def non_stop(self) -> Gdb:
         one = Gdb(self.guest, attach=False)
         one.run("set non-stop on")

@@ -7,7 +7,7 @@ from pathlib import Path
 import case
 from harness import kernels
 from harness.gdb import Gdb, gdb
-from harness.guest import TICKING, Guest
+from harness.guest import TICKING
 from harness.rawclient import RawClient
 
 OWN_INT3 = Path(__file__).resolve().parent / "guests/own_int3.c"
@@ -15,22 +15,8 @@ OWN_INT3 = Path(__file__).resolve().parent / "guests/own_int3.c"
 MANY = ["do_sys_openat2", "ksys_write", "do_filp_open", "vfs_open", "path_openat", "vfs_write", "kernel_clone", "do_exit"]
 
 
-class ManyPoints(case.Case):
-    guest: Guest
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        own = kernels.c_program(OWN_INT3)
-        cls.guest = Guest(init="/bin/own_int3 &\n" + TICKING, files=((own, "/bin/own_int3"),), cpus=2, gdb=True)
-        cls.guest.wait_for("tick 3")
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.guest.end()
-
-    def tearDown(self) -> None:
-        super().tearDown()
-        self.guest.next(r"tick [0-9]+")
+class ManyPoints(case.TickingCase):
+    with_guest = {"init": "/bin/own_int3 &\n" + TICKING, "files": ((kernels.c_program(OWN_INT3), "/bin/own_int3"),)}
 
     def test_eight_software_breakpoints_are_all_hit(self) -> None:
         out = gdb(self.guest, {"set": [f"break {name}" for name in MANY], "hits": ["continue"] * 60,
