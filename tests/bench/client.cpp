@@ -1,5 +1,7 @@
 #include "tests/bench/client.hpp"
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
@@ -89,6 +91,12 @@ std::string Client::ask(std::string_view body) {
   return receive();
 }
 
+std::string Client::interrupt_after(std::chrono::milliseconds time) {
+  pollfd wait{.fd = fd_, .events = POLLIN, .revents = 0};
+  if (unread_.empty() && ::poll(&wait, 1, static_cast<int>(time.count())) == 0) raw("\x03");
+  return receive();
+}
+
 void Client::order(std::string_view body) {
   if (const std::string answer = ask(body); answer != "OK")
     throw std::runtime_error(fmt::format("{} was answered \"{}\" {}", last_, answer.substr(0, 80), printed_));
@@ -107,12 +115,22 @@ void Client::attach() {
   ask("QStartNoAckMode");
   acks_ = false;
   ask("Hg0");
-  for (std::size_t at = 0;; at += 0xfff) {
-    const std::string part = ask(fmt::format("qXfer:features:read:target.xml:{:x},fff", at));
-    if (part.empty() || part[0] != 'm') break;
-  }
+  read_description("target.xml");
   for (const char* question : {"?", "qfThreadInfo", "qsThreadInfo", "qAttached", "Hc-1", "qOffsets", "g"})
     ask(question);
+}
+
+// With the documents it includes, each as far as it goes.
+void Client::read_description(const std::string& name) {
+  std::string document;
+  for (std::string part = "m"; part.starts_with('m');
+       document += part.substr(std::min<std::size_t>(1, part.size())))
+    part = ask(fmt::format("qXfer:features:read:{}:{:x},1000", name, document.size()));
+  constexpr std::string_view kInclude = "<xi:include href=\"";
+  for (auto at = document.find(kInclude); at != document.npos; at = document.find(kInclude, at + 1)) {
+    const auto begin = at + kInclude.size();
+    read_description(document.substr(begin, document.find('"', begin) - begin));
+  }
 }
 
 void Client::refill() {

@@ -30,6 +30,8 @@ class Client {
   // The next packet's body; console output on the way goes to printed().
   std::string receive();
   std::string ask(std::string_view body);
+  // The stop reply of a guest that runs: its own within that time, else that of a ^C.
+  std::string interrupt_after(std::chrono::milliseconds time);
   // ask(), and an exception unless the answer is OK.
   void order(std::string_view body);
   // What `monitor LINE` prints.
@@ -41,6 +43,7 @@ class Client {
   std::size_t packet_size() const { return packet_size_; }
 
  private:
+  void read_description(const std::string& name);
   void refill();
   std::string until(char end);
   std::string packet();

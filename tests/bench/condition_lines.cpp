@@ -8,7 +8,6 @@
 #include <memory>
 #include <set>
 #include <stdexcept>
-#include <thread>
 
 #include <fmt/format.h>
 
@@ -21,7 +20,6 @@ namespace {
 // Agent expressions as gdb compiles them (gdb manual, "Bytecode Descriptions"); operands are big-endian.
 // `((struct pt_regs *)$rdi)->di`: reg 5, const8 offset, add, ref64.
 constexpr std::string_view kCall = "2600052270021a";
-constexpr std::string_view kNever = "220027";  // const8 0, end
 
 std::string is_call(std::uint64_t number) { return fmt::format("{}25{:016x}1327", kCall, number); }
 
@@ -79,8 +77,10 @@ struct Rate {
   double exits_per_call = 0;
 };
 
+enum class Strays : std::uint8_t { kFail, kTell };  // tell: a rate of 0
+
 // `calls` calls under a condition that is false for all but the last.
-Rate false_conditions(Caller& caller, std::uint64_t calls) {
+Rate false_conditions(Caller& caller, std::uint64_t calls, Strays strays = Strays::kFail) {
   caller.insert();
   const std::uint64_t first = caller.run();
   caller.step_off();
@@ -91,6 +91,7 @@ Rate false_conditions(Caller& caller, std::uint64_t calls) {
   const double seconds = seconds_since(start);
   const std::uint64_t exits_now = caller.exits();
   caller.step_off();
+  if (last != first + calls && strays == Strays::kTell) return {};
   if (last != first + calls)
     throw std::runtime_error(fmt::format("stopped at call {} in place of {}", last, first + calls));
   return {static_cast<double>(calls) / seconds,
@@ -98,9 +99,10 @@ Rate false_conditions(Caller& caller, std::uint64_t calls) {
 }
 
 // As many as take about that long.
-std::uint64_t calls_for(Caller& caller, double seconds) {
+std::uint64_t calls_for(Caller& caller, double seconds, Strays strays = Strays::kFail) {
   constexpr std::uint64_t kTrial = 500;
-  return std::max(kTrial, static_cast<std::uint64_t>(seconds * false_conditions(caller, kTrial).calls_s));
+  return std::max(kTrial,
+                  static_cast<std::uint64_t>(seconds * false_conditions(caller, kTrial, strays).calls_s));
 }
 
 // With no point at all.
@@ -110,9 +112,7 @@ double free_calls_per_second(Caller& caller) {
   caller.step_off();
   const auto start = Clock::now();
   caller.client().send("vCont;c");
-  std::this_thread::sleep_for(std::chrono::seconds(2));
-  caller.client().raw("\x03");
-  caller.client().receive();
+  caller.client().interrupt_after(std::chrono::seconds(2));
   const double seconds = seconds_since(start);
   caller.insert();
   const std::uint64_t last = caller.run();
@@ -175,7 +175,10 @@ Figures tracers_line(Arguments arguments) {
       rates[i].push_back(false_conditions(caller, calls_for(caller, 1)).calls_s);
       caller.client().ask("D");
     }
-    for (auto& client : idle) client->raw("\x03"), client->receive(), client->ask("D");
+    for (auto& client : idle) {
+      client->interrupt_after({});
+      client->ask("D");
+    }
   }
   Figures figures;
   for (std::size_t i = 0; i < kCounts.size(); ++i)
@@ -201,23 +204,16 @@ class Others {
   }
   // Runs until none is hit for a second; what is hit goes, and another takes its place.
   void settle() {
-    for (int quiet = 0; quiet < 5;) {
+    const std::string hit = "swbreak";
+    for (;;) {
       client_.send("vCont;c");
-      std::this_thread::sleep_for(std::chrono::milliseconds(200));
-      client_.raw("\x03");
-      client_.receive();
-      const std::string registers = client_.ask("g");
+      if (client_.interrupt_after(std::chrono::seconds(1)).find(hit) == hit.npos) return;
       constexpr std::size_t kRip = 16, kHexDigits = 16;
+      const std::string registers = client_.ask("g");
       const std::string at = fmt::format(
           "{:x}", little_endian(std::string_view(registers).substr(kRip * kHexDigits, kHexDigits)));
-      if (!inserted_.contains(at)) {
-        ++quiet;
-        continue;
-      }
-      quiet = 0;
       client_.order(fmt::format("z0,{},1", at));
-      inserted_.erase(at);
-      insert_one();
+      if (inserted_.erase(at) != 0) insert_one();
     }
   }
 
@@ -235,6 +231,17 @@ class Others {
   std::set<std::string> inserted_;
 };
 
+// One of the others may be hit after all: what runs once a minute did not show before.
+double rate_among(Caller& caller, Others& others) {
+  constexpr int kTries = 5;
+  for (int i = 0; i < kTries; ++i) {
+    const Rate rate = false_conditions(caller, calls_for(caller, 1, Strays::kTell), Strays::kTell);
+    if (rate.calls_s != 0) return rate.calls_s;
+    others.settle();
+  }
+  throw std::runtime_error("other breakpoints are hit again and again");
+}
+
 Figures points_line(Arguments arguments) {
   Caller caller(std::atoi(arguments[0]), arguments[1]);
   Others others(caller.client(), arguments[2]);
@@ -244,16 +251,13 @@ Figures points_line(Arguments arguments) {
   others.resize(kCounts.back());
   const double insertion = seconds_since(start);
   others.settle();
-  for (int go = 0; go < 3; ++go) {
-    for (std::size_t i = 0; i < kCounts.size(); ++i) {
-      others.resize(kCounts[i]);
-      rates[i].push_back(false_conditions(caller, calls_for(caller, 1)).calls_s);
-    }
+  for (const std::size_t i : {2, 1, 0, 0, 1, 2}) {  // there and back: both ways see the machine's drift
+    others.resize(kCounts[i]);
+    rates[i].push_back(rate_among(caller, others));
   }
-  others.resize(0);
-  Figures figures = {{"insert_10000_s", static_cast<double>(kCounts.back()) / insertion}};
+  Figures figures = {{"insertions_s", static_cast<double>(kCounts.back()) / insertion}};
   for (std::size_t i = 0; i < kCounts.size(); ++i)
-    figures.push_back({fmt::format("false_s_{}_points", kCounts[i]), median(rates[i])});
+    figures.push_back({fmt::format("false_s_{}_points", kCounts[i]), (rates[i][0] + rates[i][1]) / 2});
   return figures;
 }
 

@@ -102,13 +102,35 @@ Figures write_line(Arguments arguments) {
   return {{"write_mib_s", static_cast<double>(packets.size() * piece) / kMiB / seconds_since(start)}};
 }
 
+// From the function on, and not as far as the sysretq behind it: QEMU's step over that one does not end, as
+// it takes TF away, and QEMU does not set it again before each step.
 Figures step_line(Arguments arguments) {
   Client client(port_of(arguments));
   client.attach();
-  constexpr int kSteps = 400;
+  const std::string address = arguments[1];
+  constexpr int kSteps = 150;
+  std::vector<double> rates;
+  for (int go = 0; go < 5; ++go) {
+    client.order("Z0," + address + ",1");
+    client.ask("vCont;c");
+    client.order("z0," + address + ",1");
+    const auto start = Clock::now();
+    for (int i = 0; i < kSteps; ++i) client.ask("vCont;s:p1.1");
+    rates.push_back(kSteps / seconds_since(start));
+    client.send("vCont;c");
+    client.interrupt_after(std::chrono::milliseconds(20));
+  }
+  return {{"steps_s", median(rates)}};
+}
+
+// Over everything that comes, system calls and returns from them included; ours alone.
+Figures endless_step_line(Arguments arguments) {
+  Client client(port_of(arguments));
+  client.attach();
+  constexpr int kSteps = 2000;
   const auto start = Clock::now();
   for (int i = 0; i < kSteps; ++i) client.ask("vCont;s:p1.1");
-  return {{"steps_s", kSteps / seconds_since(start)}};
+  return {{"any_steps_s", kSteps / seconds_since(start)}};
 }
 
 // A round as gdb makes it: insert, continue to the hit, look, remove, step off.
@@ -149,8 +171,8 @@ std::span<const Line> session_lines() {
   static constexpr std::array kLines = {
       Line{"attach", "PORT", 1, attach_line},       Line{"registers", "PORT", 1, registers_line},
       Line{"read", "PORT", 1, read_line},           Line{"write", "PORT", 1, write_line},
-      Line{"step", "PORT", 1, step_line},           Line{"round", "PORT ADDRESS", 2, round_line},
-      Line{"interrupt", "PORT", 1, interrupt_line},
+      Line{"step", "PORT ADDRESS", 2, step_line},   Line{"any-step", "PORT", 1, endless_step_line},
+      Line{"round", "PORT ADDRESS", 2, round_line}, Line{"interrupt", "PORT", 1, interrupt_line},
   };
   return kLines;
 }
