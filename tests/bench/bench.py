@@ -135,6 +135,7 @@ GROUPS = [
         Line("false_s_0_points", "false a second, no other breakpoint"),
         Line("false_s_100_points", "100 others"),
         Line("false_s_10000_points", "10,000 others"),
+        Line("exits_among_points", "exits for each, at most"),
     ], conditions, ours_alone=True),
 ]
 

@@ -26,6 +26,11 @@ std::string is_call(std::uint64_t number) { return fmt::format("{}25{:016x}1327"
 // di % 1000 == 0: const16 1000, rem_unsigned, const8 0, equal, end.
 std::string every_thousandth() { return fmt::format("{}2303e80822001327", kCall); }
 
+// A stop at somebody else's point.
+struct Stray : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 class Caller {
  public:
   Caller(int port, std::string address) : client_(port), address_(std::move(address)) {
@@ -61,11 +66,15 @@ class Caller {
 
  private:
   std::uint64_t call_now() {
-    constexpr std::size_t kRdi = 5, kHexDigits = 16, kOffsetOfDi = 0x70;
+    constexpr std::size_t kRdi = 5, kRip = 16, kOffsetOfDi = 0x70;
     const std::string registers = client_.ask("g");
-    const std::uint64_t regs =
-        little_endian(std::string_view(registers).substr(kRdi * kHexDigits, kHexDigits));
-    return little_endian(client_.ask(fmt::format("m{:x},8", regs + kOffsetOfDi)));
+    const auto value = [&](std::size_t number) {
+      constexpr std::size_t kHexDigits = 16;
+      return little_endian(std::string_view(registers).substr(number * kHexDigits, kHexDigits));
+    };
+    if (const std::string at = fmt::format("{:x}", value(kRip)); at != address_)
+      throw Stray("stopped at " + at + " in place of " + address_);
+    return little_endian(client_.ask(fmt::format("m{:x},8", value(kRdi) + kOffsetOfDi)));
   }
 
   Client client_;
@@ -77,10 +86,8 @@ struct Rate {
   double exits_per_call = 0;
 };
 
-enum class Strays : std::uint8_t { kFail, kTell };  // tell: a rate of 0
-
 // `calls` calls under a condition that is false for all but the last.
-Rate false_conditions(Caller& caller, std::uint64_t calls, Strays strays = Strays::kFail) {
+Rate false_conditions(Caller& caller, std::uint64_t calls) {
   caller.insert();
   const std::uint64_t first = caller.run();
   caller.step_off();
@@ -91,7 +98,6 @@ Rate false_conditions(Caller& caller, std::uint64_t calls, Strays strays = Stray
   const double seconds = seconds_since(start);
   const std::uint64_t exits_now = caller.exits();
   caller.step_off();
-  if (last != first + calls && strays == Strays::kTell) return {};
   if (last != first + calls)
     throw std::runtime_error(fmt::format("stopped at call {} in place of {}", last, first + calls));
   return {static_cast<double>(calls) / seconds,
@@ -99,10 +105,9 @@ Rate false_conditions(Caller& caller, std::uint64_t calls, Strays strays = Stray
 }
 
 // As many as take about that long.
-std::uint64_t calls_for(Caller& caller, double seconds, Strays strays = Strays::kFail) {
+std::uint64_t calls_for(Caller& caller, double seconds) {
   constexpr std::uint64_t kTrial = 500;
-  return std::max(kTrial,
-                  static_cast<std::uint64_t>(seconds * false_conditions(caller, kTrial, strays).calls_s));
+  return std::max(kTrial, static_cast<std::uint64_t>(seconds * false_conditions(caller, kTrial).calls_s));
 }
 
 // With no point at all.
@@ -232,12 +237,15 @@ class Others {
 };
 
 // One of the others may be hit after all: what runs once a minute did not show before.
-double rate_among(Caller& caller, Others& others) {
+Rate rate_among(Caller& caller, Others& others) {
   constexpr int kTries = 5;
   for (int i = 0; i < kTries; ++i) {
-    const Rate rate = false_conditions(caller, calls_for(caller, 1, Strays::kTell), Strays::kTell);
-    if (rate.calls_s != 0) return rate.calls_s;
-    others.settle();
+    try {
+      return false_conditions(caller, calls_for(caller, 1));
+    } catch (const Stray&) {
+      caller.remove();
+      others.settle();
+    }
   }
   throw std::runtime_error("other breakpoints are hit again and again");
 }
@@ -247,17 +255,21 @@ Figures points_line(Arguments arguments) {
   Others others(caller.client(), arguments[2]);
   constexpr std::array<std::size_t, 3> kCounts = {0, 100, 10'000};
   std::array<std::vector<double>, kCounts.size()> rates;
+  double exits = 0;
   const auto start = Clock::now();
   others.resize(kCounts.back());
   const double insertion = seconds_since(start);
   others.settle();
   for (const std::size_t i : {2, 1, 0, 0, 1, 2}) {  // there and back: both ways see the machine's drift
     others.resize(kCounts[i]);
-    rates[i].push_back(rate_among(caller, others));
+    const Rate rate = rate_among(caller, others);
+    rates[i].push_back(rate.calls_s);
+    exits = std::max(exits, rate.exits_per_call);
   }
   Figures figures = {{"insertions_s", static_cast<double>(kCounts.back()) / insertion}};
   for (std::size_t i = 0; i < kCounts.size(); ++i)
     figures.push_back({fmt::format("false_s_{}_points", kCounts[i]), (rates[i][0] + rates[i][1]) / 2});
+  figures.push_back({"exits_among_points", exits});
   return figures;
 }
 
