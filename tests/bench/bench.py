@@ -51,7 +51,9 @@ def in_one_guest(place: Place, name: str, figures: Figures, steps: list[tuple[st
     guest = None
     try:
         for line, bound, arguments in steps:
-            guest = guest or Running(place, name, f"{APPEND} quiet")
+            if guest is None:
+                guest = Running(place, name, f"{APPEND} quiet")
+                place.measure("attach", PORT, bound=30)  # QEMU greets its first client with a stop nobody asked for
             if not attempt(figures, line, lambda: place.measure(line, PORT, *arguments, bound=bound)):
                 guest.end()
                 guest = None

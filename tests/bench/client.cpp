@@ -120,6 +120,14 @@ void Client::attach() {
     ask(question);
 }
 
+void Client::leave() noexcept {
+  try {
+    set_patience(std::chrono::seconds(1));
+    ask("D");
+  } catch (const std::exception&) {  // it has been left, either way
+  }
+}
+
 // With the documents it includes, each as far as it goes.
 void Client::read_description(const std::string& name) {
   std::string document;

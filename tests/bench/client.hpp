@@ -39,6 +39,9 @@ class Client {
 
   // What gdb 13 asks at `target remote` without a symbol file, and no more.
   void attach();
+  // Detaches, so that the next client finds a guest that runs: QEMU leaves it stopped when a client just
+  // goes.
+  void leave() noexcept;
   // The largest packet this stub takes.
   std::size_t packet_size() const { return packet_size_; }
 

@@ -37,6 +37,9 @@ class Caller {
     client_.attach();
     client_.set_patience(std::chrono::seconds(60));
   }
+  ~Caller() { client_.leave(); }
+  Caller(const Caller&) = delete;
+  Caller& operator=(const Caller&) = delete;
 
   Client& client() { return client_; }
 
@@ -178,11 +181,10 @@ Figures tracers_line(Arguments arguments) {
       while (idle.size() + 1 < kCounts[i]) idle.push_back(idle_tracer(port));
       Caller caller(port, arguments[1]);
       rates[i].push_back(false_conditions(caller, calls_for(caller, 1)).calls_s);
-      caller.client().ask("D");
     }
     for (auto& client : idle) {
       client->interrupt_after({});
-      client->ask("D");
+      client->leave();
     }
   }
   Figures figures;

@@ -28,18 +28,19 @@ double timed_ms(int times, const std::function<void()>& work) {
   return median(each);
 }
 
+class Session : public Client {
+ public:
+  explicit Session(int port) : Client(port) { attach(); }
+  ~Session() { leave(); }
+};
+
 Figures attach_line(Arguments arguments) {
   const int port = port_of(arguments);
-  return {{"attach_ms", timed_ms(9, [port] {
-             Client client(port);
-             client.attach();
-             client.ask("D");
-           })}};
+  return {{"attach_ms", timed_ms(9, [port] { const Session session(port); })}};
 }
 
 Figures registers_line(Arguments arguments) {
-  Client client(port_of(arguments));
-  client.attach();
+  Session client(port_of(arguments));
   return {{"g_ms", timed_ms(200, [&] { client.ask("g"); })}};
 }
 
@@ -56,8 +57,7 @@ double read_mib_per_second(Client& client, std::size_t total, std::size_t piece)
 
 // In packets that every stub takes, and as large as this one allows: gdb does the latter.
 Figures read_line(Arguments arguments) {
-  Client client(port_of(arguments));
-  client.attach();
+  Session client(port_of(arguments));
   constexpr std::size_t kOldPiece = 0x7f0;
   return {{"read_2k_mib_s", read_mib_per_second(client, 2 * kMiB, kOldPiece)},
           {"read_mib_s", read_mib_per_second(client, 16 * kMiB, client.packet_size() / 2 - 16)}};
@@ -86,8 +86,7 @@ std::string escaped(std::string_view bytes) {
 // The kernel's own text over itself, as gdb's `restore` does it: X where the stub has it, else M, in pieces
 // as large as it allows.
 Figures write_line(Arguments arguments) {
-  Client client(port_of(arguments));
-  client.attach();
+  Session client(port_of(arguments));
   const bool binary = client.ask(fmt::format("X{:x},0:", kText)) == "OK";
   const std::size_t piece = client.packet_size() / 2 - 32;
   constexpr std::size_t kTotal = 512u << 10;
@@ -105,28 +104,20 @@ Figures write_line(Arguments arguments) {
 // From the function on, and not as far as the sysretq behind it: QEMU's step over that one does not end, as
 // it takes TF away, and QEMU does not set it again before each step.
 Figures step_line(Arguments arguments) {
-  Client client(port_of(arguments));
-  client.attach();
+  Session client(port_of(arguments));
   const std::string address = arguments[1];
-  constexpr int kSteps = 150;
-  std::vector<double> rates;
-  for (int go = 0; go < 5; ++go) {
-    client.order("Z0," + address + ",1");
-    client.ask("vCont;c");
-    client.order("z0," + address + ",1");
-    const auto start = Clock::now();
-    for (int i = 0; i < kSteps; ++i) client.ask("vCont;s:p1.1");
-    rates.push_back(kSteps / seconds_since(start));
-    client.send("vCont;c");
-    client.interrupt_after(std::chrono::milliseconds(20));
-  }
-  return {{"steps_s", median(rates)}};
+  constexpr int kSteps = 200;
+  client.order("Z0," + address + ",1");
+  client.ask("vCont;c");
+  client.order("z0," + address + ",1");
+  const auto start = Clock::now();
+  for (int i = 0; i < kSteps; ++i) client.ask("vCont;s:p1.1");
+  return {{"steps_s", kSteps / seconds_since(start)}};
 }
 
 // Over everything that comes, system calls and returns from them included; ours alone.
 Figures endless_step_line(Arguments arguments) {
-  Client client(port_of(arguments));
-  client.attach();
+  Session client(port_of(arguments));
   constexpr int kSteps = 2000;
   const auto start = Clock::now();
   for (int i = 0; i < kSteps; ++i) client.ask("vCont;s:p1.1");
@@ -135,8 +126,7 @@ Figures endless_step_line(Arguments arguments) {
 
 // A round as gdb makes it: insert, continue to the hit, look, remove, step off.
 Figures round_line(Arguments arguments) {
-  Client client(port_of(arguments));
-  client.attach();
+  Session client(port_of(arguments));
   const std::string address = arguments[1];
   constexpr int kRounds = 100;
   const auto start = Clock::now();
@@ -151,8 +141,7 @@ Figures round_line(Arguments arguments) {
 }
 
 Figures interrupt_line(Arguments arguments) {
-  Client client(port_of(arguments));
-  client.attach();
+  Session client(port_of(arguments));
   std::vector<double> each;
   for (int i = 0; i < 15; ++i) {
     client.send("vCont;c");
