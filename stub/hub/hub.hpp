@@ -164,6 +164,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   std::string describe_points() const;
   std::string points_as_script(TracerId who) const;
   std::string describe_machine() const;
+  std::string describe_exits() const;
   std::string vcpu_note(VcpuId vcpu) const;
 
   Vcpu& at(VcpuId id) { return vcpus_.at(id.number); }

@@ -96,6 +96,14 @@ std::string Hub::points_as_script(TracerId who) const {
   return text.empty() ? "# no points are set\n" : text;
 }
 
+std::string Hub::describe_exits() const {
+  std::string text;
+  for (std::uint32_t i = 0; i < vcpus_.size(); ++i) {
+    text += fmt::format("CPU {} exits {}\n", i, machine_.vcpu(VcpuId{i}).exits());
+  }
+  return text;
+}
+
 std::string Hub::describe_machine() const {
   std::string text;
   for (std::size_t i = 0; i < vcpus_.size(); ++i) {

@@ -74,6 +74,7 @@ class ObserverPort final : public tracer::Port {
   std::string points_as_script() const override { return inner_->points_as_script(); }
   std::size_t drop_left_points() override { return 0; }
   std::string describe_machine() const override { return inner_->describe_machine(); }
+  std::string describe_exits() const override { return inner_->describe_exits(); }
   Result<void> release(TracerId) override { return refused(); }
   void reset_machine(tracer::Done<void> done) override { done(refused()); }
   Result<void> quit_machine() override { return refused(); }

@@ -70,6 +70,7 @@ std::span<const Command> MonitorCommands::commands() {
       Command{"drop-left", "", "remove the probes that tracers before you have left behind", &M::drop_left},
       Command{"regs", "", "all registers of the selected CPU but the vector ones", &M::regs},
       Command{"x/Ni", "ADDR", "disassemble N instructions in the CPU's present mode", &M::examine},
+      Command{"exits", "", "how often each CPU has come out of the guest", &M::exits},
       Command{"phys", "on|off", "memory commands take guest physical addresses", &M::phys},
       Command{"interrupts", "on|off", "let interrupts in during single steps (default off)", &M::interrupts},
       Command{"kaslr", "", "where the kernel runs", &M::kaslr},
@@ -157,6 +158,8 @@ void MonitorCommands::examine(std::string_view arguments) {
                                client.reply("OK");
                              }));
 }
+
+void MonitorCommands::exits(std::string_view) { done(client_.port_->describe_exits()); }
 
 void MonitorCommands::phys(std::string_view arguments) {
   const auto on = parse_switch(arguments);

@@ -34,6 +34,7 @@ class MonitorCommands {
   void drop_left(std::string_view);
   void regs(std::string_view);
   void examine(std::string_view arguments);
+  void exits(std::string_view);
   void phys(std::string_view arguments);
   void interrupts(std::string_view arguments);
   void kaslr(std::string_view);

@@ -124,6 +124,7 @@ class Port {
   // Probes left behind by tracers that have gone (PointActions::persist) go; how many that were.
   virtual std::size_t drop_left_points() = 0;
   virtual std::string describe_machine() const = 0;
+  virtual std::string describe_exits() const = 0;  // how often each vCPU has come out of the guest
   virtual void reset_machine(Done<void> done) = 0;
   // Takes away another tracer's holds, for one that is stuck.  It stays attached, and is told by whom.
   virtual Result<void> release(TracerId other) = 0;

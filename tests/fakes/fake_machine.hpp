@@ -34,6 +34,7 @@ class FakeVcpu final : public api::Vcpu, public api::VcpuAccess {
   void run() override;
   void pause() override;
   void post(Work work) override;
+  std::uint64_t exits() const override { return left_guest; }
 
   // api::VcpuAccess
   VcpuId id() const override { return id_; }
@@ -67,6 +68,7 @@ class FakeVcpu final : public api::Vcpu, public api::VcpuAccess {
   void reset();
 
   int runs = 0;                          // how often run() came
+  std::uint64_t left_guest = 0;          // what exits() says
   int pauses = 0;                        // how often pause() came while it ran
   int own_int3 = 0;                      // int3 that went to the guest
   std::vector<std::uint64_t> own_traps;  // DR6 of #DB that went to the guest

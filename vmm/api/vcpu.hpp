@@ -63,6 +63,8 @@ class Vcpu {
   // Any thread.  Runs `work` on the vCPU's thread between two entries: at once while it is parked, after a
   // kick while it is in the guest (which it does not leave for longer than the work takes).
   virtual void post(Work work) = 0;
+  // Any thread.  How often it has come out of the guest to the monitor since power-on.
+  virtual std::uint64_t exits() const = 0;
 };
 
 }  // namespace ringside::api

@@ -31,6 +31,7 @@ class VcpuThread final : public api::Vcpu {
   void run() override;
   void pause() override;
   void post(Work work) override;
+  std::uint64_t exits() const override { return exits_.load(std::memory_order_relaxed); }
 
   // A fresh descriptor and bus, for a reset.  Thread: hub, vCPU parked.
   void replace(std::unique_ptr<kvm::VcpuFd> fd, const dev::Bus& bus);
@@ -39,7 +40,6 @@ class VcpuThread final : public api::Vcpu {
 
   // CPU time of the thread in nanoseconds: a vCPU that sleeps in hlt uses none.
   std::uint64_t cpu_time() const;
-  std::uint64_t exits() const { return exits_.load(std::memory_order_relaxed); }
 
  private:
   enum class Order : std::uint8_t { kPark, kRun, kQuit };

@@ -183,6 +183,12 @@ TEST_F(HubHold, ThereIsALimitOfTracers) {
   EXPECT_EQ(refused.error().code, Errc::kExhausted);
 }
 
+TEST_F(HubHold, ExitsAreCountedForEachCpu) {
+  auto tracer = attach();
+  vcpu(1).left_guest = 12345;
+  EXPECT_EQ(tracer->port->describe_exits(), "CPU 0 exits 0\nCPU 1 exits 12345\n");
+}
+
 TEST_F(HubHold, NotesAndListingsSayWhoHoldsWhat) {
   auto first = attach_stopped("first");
   auto second = attach("second");
