@@ -1,6 +1,6 @@
 #include <array>
-#include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <stdexcept>
 #include <thread>
@@ -74,23 +74,19 @@ Figures boot_line(Arguments arguments) {
   return {{"boot_ms", 1e3 * took}};
 }
 
-// User and system time of all threads so far (proc(5), /proc/PID/stat).
-double cpu_seconds(int pid) {
-  std::ifstream in(fmt::format("/proc/{}/stat", pid));
-  std::string line;
-  std::getline(in, line);
-  double user = 0, system = 0;
-  const auto name_ends = line.rfind(')');
-  if (name_ends == line.npos ||
-      std::sscanf(line.c_str() + name_ends + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lf %lf", &user,
-                  &system) != 2) {
-    throw std::runtime_error(fmt::format("no process {}", pid));
+// Time on a CPU of all threads so far (/proc/PID/task/TID/schedstat; the ticks of stat are too coarse).
+double cpu_seconds(const std::string& pid) {
+  double nanoseconds = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/" + pid + "/task")) {
+    double one = 0;
+    if (!(std::ifstream(task.path() / "schedstat") >> one)) throw std::runtime_error("no schedstat");
+    nanoseconds += one;
   }
-  return (user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+  return nanoseconds / 1e9;
 }
 
 Figures idle_line(Arguments arguments) {
-  const int pid = std::atoi(arguments[0]);
+  const std::string pid = arguments[0];
   const double seconds = std::atof(arguments[1]);
   const double before = cpu_seconds(pid);
   std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
