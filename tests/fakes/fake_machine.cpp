@@ -28,7 +28,6 @@ void FakeVcpu::reset() {
 
 void FakeVcpu::run() {
   RS_CHECK(!running_);
-  machine_.remember();
   running_ = true;
   pause_asked_ = false;
   ++runs;
@@ -231,6 +230,7 @@ void FakeMachine::write_tables() {
 Result<void> FakeMachine::start(api::DebugPolicy& policy, api::MachineListener& listener) {
   policy_ = &policy;
   listener_ = &listener;
+  loaded_ = memory_;
   return {};
 }
 

@@ -100,7 +100,7 @@ class FakeMachine final : public api::Machine {
   ArrayMemory& memory() override { return memory_; }
   const api::MachineInfo& info() const override { return info_; }
   Result<void> start(api::DebugPolicy& policy, api::MachineListener& listener) override;
-  // RAM as it was at the first run().
+  // RAM as it was at start().
   Result<void> reset() override;
 
   void end(api::GuestEnd how, std::string detail = {}) { listener_->on_end(how, std::move(detail)); }
@@ -115,9 +115,6 @@ class FakeMachine final : public api::Machine {
  private:
   friend class FakeVcpu;
   void write_tables();
-  void remember() {
-    if (!loaded_) loaded_ = memory_;
-  }
 
   ArrayMemory memory_{kRamBytes};
   std::optional<ArrayMemory> loaded_;
