@@ -166,13 +166,17 @@ Result<void> Hub::resume(TracerId who, std::vector<tracer::ResumeAction> actions
   }
   if (tracer.view != View::kStopped) return fail(Errc::kBusy, "the guest is not stopped for you");
   drop_stale_events(who, tracer);
-  for (const tracer::ResumeAction& action : actions) tracer.resumed.insert(action.vcpu);
+  for (const tracer::ResumeAction& action : actions) {
+    tracer.resumed.insert(action.vcpu);
+    if (at(action.vcpu).dead) report_death(action.vcpu, who);
+  }
   const bool told_first = std::ranges::any_of(
       tracer.pending, [&](const auto& event) { return tracer.resumed.contains(event.vcpu); });
   if (told_first) {
-    // Something else happened at the last stop and has not been told: nothing runs before it is.
+    // Something else happened at the last stop and has not been told, or one of these is dead: nothing runs
+    // before that is.
     tracer.view = View::kStopping;
-    post([this] { settle(); });
+    settle();
     return {};
   }
   tracer.view = View::kRunning;

@@ -69,6 +69,22 @@ TEST_F(HubEnd, ResumingADeadVcpuTellsOfItsDeathAgain) {
   EXPECT_EQ(vcpu(1).runs, runs);
 }
 
+// Nothing may be let go for it, or the answer waits for that to stop again.
+TEST_F(HubEnd, ResumingADeadVcpuTogetherWithOthersLetsNothingGo) {
+  auto tracer = attach_stopped();
+  resume_all(*tracer);
+  vcpu(0).stop(StopCause::kTripleFault, "triple fault");
+  poll();
+  take_stop(*tracer);
+  for (int round = 0; round < 2; ++round) {
+    resume_all(*tracer);
+    const auto stop = take_stop(*tracer);
+    ASSERT_EQ(reason(stop), StopReason::kTripleFault);
+    EXPECT_EQ(stop->vcpu, VcpuId{0});
+    EXPECT_TRUE(none_running());
+  }
+}
+
 TEST_F(HubEnd, TheOthersMayRunOnWithoutTheDeadOne) {
   auto tracer = attach_stopped();
   resume_all(*tracer);
