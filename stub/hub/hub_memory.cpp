@@ -195,10 +195,12 @@ void TracerPort::look(VcpuId vcpu, tracer::Done<tracer::StopEvent> done) {
     done(unexpected(there.error()));
     return;
   }
-  hub_.with_context(vcpu, [vcpu, done = std::move(done)](const x86::CpuContext& context) mutable {
-    done(tracer::StopEvent{
-        .vcpu = vcpu, .reason = tracer::StopReason::kNone, .at = {}, .context = context, .detail = {}});
-  });
+  hub_.with_context(
+      vcpu, [&hub = hub_, vcpu, done = std::move(done)](const x86::CpuContext& context) mutable {
+        if (hub.ended_) return done(fail(Errc::kGone, "the guest has ended"));
+        done(tracer::StopEvent{
+            .vcpu = vcpu, .reason = tracer::StopReason::kNone, .at = {}, .context = context, .detail = {}});
+      });
 }
 
 void TracerPort::kernel_slide(VcpuId vcpu, tracer::Done<std::optional<tracer::KernelSlide>> done) {

@@ -158,6 +158,20 @@ TEST_F(HubEnd, TheGuestsEndIsToldToAllAndStopsNobodysQuestions) {
   EXPECT_THAT(first->stops, IsEmpty());
 }
 
+TEST_F(HubEnd, AStopThatWasOnItsWayIsNotToldAfterTheEnd) {
+  machine_.prompt = false;
+  auto tracer = attach_stopped();
+  resume_all(*tracer);
+  tracer->port->interrupt();
+  machine_.end(GuestEnd::kPowerOff);
+  poll();
+  vcpu(0).answer_pause();
+  vcpu(1).answer_pause();
+  poll();
+  EXPECT_TRUE(tracer->ended.has_value());
+  EXPECT_THAT(tracer->stops, IsEmpty());
+}
+
 TEST_F(HubEnd, AfterTheEndStopsAndResumesAreGone) {
   auto tracer = attach_stopped();
   resume_all(*tracer);
