@@ -151,6 +151,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void resume_each(TracerId who, Tracer& tracer, const std::vector<tracer::ResumeAction>& actions);
   Result<void> release_other(TracerId other, TracerId by);
   void release_for(TracerId who, const tracer::ResumeAction& action);
+  bool has_run_on(const tracer::ResumeAction& action) const;
   void fetch_contexts();
   void reset_machine(tracer::Done<void> done);
   void quit_machine();
