@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "arch/x86/control.hpp"
 #include "disasm/decoder.hpp"
 #include "stub/hub/hub.hpp"
 #include "stub/hub/tracer_port.hpp"
@@ -47,6 +48,17 @@ void Hub::read_registers(VcpuId id, x86::RegGroups groups, tracer::Done<const x8
       });
 }
 
+namespace {
+
+// RF may still be set, to pass a breakpoint at the place that the vCPU has been moved away from.
+void meet_breakpoints(api::VcpuAccess& access) {
+  x86::CoreRegs core = access.core();
+  core.rflags &= ~x86::rflags::kRf;
+  access.set_core(core);
+}
+
+}  // namespace
+
 void Hub::write_registers(VcpuId id, std::vector<std::pair<x86::Reg, Bytes>> values,
                           tracer::Done<void> done) {
   if (!at(id).parked) {
@@ -55,11 +67,13 @@ void Hub::write_registers(VcpuId id, std::vector<std::pair<x86::Reg, Bytes>> val
   }
   machine_.vcpu(id).post(
       [this, id, values = std::move(values), done = std::move(done)](api::VcpuAccess& access) mutable {
+        const std::uint64_t before = access.core().rip;
         Result<void> written;
         for (const auto& [reg, value] : values) {
           written = access.write(reg, value);
           if (!written) break;
         }
+        if (access.core().rip != before) meet_breakpoints(access);
         post([this, id, written = std::move(written), context = access.context(),
               done = std::move(done)]() mutable {
           Vcpu& vcpu = at(id);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "arch/x86/control.hpp"
 #include "arch/x86/debug_regs.hpp"
 #include "stub/hub/hub.hpp"
 
@@ -28,7 +29,10 @@ void Hub::handle_stop(api::StopReport report) {
   vcpu.context = report.context;
   vcpu.context_known = true;
   vcpu.registers.reset();
-  vcpu.hit.reset();
+  // RF is still set, by which it was to pass the breakpoint here: it has not moved since that was told.
+  const bool not_begun =
+      report.cause == api::StopCause::kPaused && (vcpu.context.core.rflags & x86::rflags::kRf) != 0;
+  if (!not_begun || vcpu.hit != vcpu.context.linear_rip()) vcpu.hit.reset();
   vcpu.needs_alone = false;
   if (stepping_over_ == id) finish_step_over();
   if (!ended_) classify(id, report);

@@ -41,7 +41,7 @@ class MemoryView {
 
   Result<void> insert(Gva at, Gpa where);
   void remove(Gva at);
-  // Puts the original byte in place for a step over it, and the int3 back.
+  // Puts the original byte in place for a step over it, and the int3 back; one at a time.
   void lift(Gpa where);
   void lower(Gpa where);
   // After a reset of the machine: all sites are gone with the memory they were in.
@@ -59,7 +59,9 @@ class MemoryView {
 
   PhysicalMemory& memory_;
   std::map<Gpa, Int3Site> sites_;
-  std::map<Gva, Gpa> where_;  // the sites by each address that leads to them
+  bool changed_ = false;
+  std::optional<Gpa> lifted_;  // what is there now is the guest's, not ours
+  std::map<Gva, Gpa> where_;   // the sites by each address that leads to them
 };
 
 }  // namespace ringside::hub
