@@ -130,7 +130,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void publish_all();
   void publish();
   std::shared_ptr<const Place> place_at(Gva at, bool in_memory) const;
-  std::shared_ptr<const Site> site_at(const Int3Site& site);
+  std::shared_ptr<const Site> site_at(Gpa where, const Int3Site& site) const;
+  void memory_written();
 
   // hub_memory.cpp
   void with_context(VcpuId vcpu, std::move_only_function<void(const x86::CpuContext&)> use);
@@ -177,7 +178,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   PointTable points_;
   Mechanisms mechanisms_;
   std::shared_ptr<const PointSnapshot> snapshot_;
-  std::map<Gva, std::shared_ptr<const Site>> sites_;  // by their first address: what has not changed since
+  std::map<Gpa, std::shared_ptr<const Site>> sites_;  // of snapshot_: what has not changed since is kept
+  std::set<Gva> changed_;                             // claims at these addresses have
   bool points_dirty_ = false;                         // snapshot_ is not what is inserted
   std::vector<Vcpu> vcpus_;
   std::map<TracerId, Tracer> tracers_;

@@ -129,12 +129,16 @@ void TracerPort::read_memory(VcpuId vcpu, AddressSpace space, Gva at, std::size_
 
 void TracerPort::write_memory(VcpuId vcpu, AddressSpace space, Gva at, Bytes data, tracer::Done<void> done) {
   if (space == AddressSpace::kPhysical) {
-    done(hub_.memory_.write_physical(Gpa{at.value}, data));
+    Result<void> written = hub_.memory_.write_physical(Gpa{at.value}, data);
+    hub_.memory_written();
+    done(std::move(written));
     return;
   }
   hub_.with_context(vcpu, [&hub = hub_, at, data = std::move(data),
                            done = std::move(done)](const x86::CpuContext& context) mutable {
-    done(hub.memory_.write_virtual(context.paging, at, data));
+    Result<void> written = hub.memory_.write_virtual(context.paging, at, data);
+    hub.memory_written();
+    done(std::move(written));
   });
 }
 

@@ -123,7 +123,7 @@ Result<void> Hub::switch_to(const Mechanisms& next, VcpuId vcpu) {
 }
 
 void Hub::points_changed(Gva at) {
-  sites_.erase(at);
+  changed_.insert(at);
   points_dirty_ = true;
 }
 
@@ -140,16 +140,19 @@ std::shared_ptr<const Place> Hub::place_at(Gva at, bool in_memory) const {
   return place;
 }
 
-std::shared_ptr<const Site> Hub::site_at(const Int3Site& site) {
-  std::shared_ptr<const Site>& known = sites_[*site.at.begin()];
-  const bool same =
-      known && known->original == site.original && std::ranges::equal(known->places, site.at, {}, &Place::at);
-  if (same) return known;
+std::shared_ptr<const Site> Hub::site_at(Gpa where, const Int3Site& site) const {
+  const auto found = sites_.find(where);
+  if (found != sites_.end()) {
+    const Site& known = *found->second;
+    const bool same =
+        known.original == site.original && std::ranges::equal(known.places, site.at, {}, &Place::at);
+    if (same && std::ranges::none_of(site.at, [this](Gva at) { return changed_.contains(at); }))
+      return found->second;
+  }
   auto fresh = std::make_shared<Site>();
   fresh->original = site.original;
   for (const Gva at : site.at) fresh->places.push_back(*place_at(at, true));
-  known = std::move(fresh);
-  return known;
+  return fresh;
 }
 
 // Before anything runs again, once, however much has changed.  A debug register that has become free is
@@ -169,9 +172,18 @@ void Hub::publish() {
     if (slot && slot->kind == x86::WatchKind::kExecute) snapshot->slot_places[i] = place_at(slot->at, false);
   }
   snapshot->int3.reserve(memory_.sites().size());
-  for (const auto& [where, site] : memory_.sites()) snapshot->int3.emplace_back(where, site_at(site));
+  for (const auto& [where, site] : memory_.sites()) snapshot->int3.emplace_back(where, site_at(where, site));
+  sites_ = {snapshot->int3.begin(), snapshot->int3.end()};
+  changed_.clear();
   snapshot_ = std::move(snapshot);
   points_dirty_ = false;
 }
 
 }  // namespace ringside::hub
+// What is below an int3 may have changed: conditions are to see it.
+void Hub::memory_written() {
+  if (!memory_.take_changed()) return;
+  exclusively([this] { points_dirty_ = true; });
+  settle();
+}
+

@@ -129,6 +129,7 @@ void Hub::step_over(VcpuId id) {
 
 void Hub::finish_step_over() {
   memory_.lower(lifted_);
+  points_dirty_ = memory_.take_changed() || points_dirty_;
   stepping_over_.reset();
   release_monitor();
 }

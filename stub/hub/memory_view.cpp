@@ -59,7 +59,8 @@ Result<void> MemoryView::write_physical(Gpa at, ByteView data) {
     return fail(Errc::kNotMapped, fmt::format("no memory at guest-physical {:#x}", at.value));
   }
   for (auto site = first; inside(site); ++site) {
-    site->second.original = data[static_cast<std::size_t>(site->first - at)];
+    const std::uint8_t own = data[static_cast<std::size_t>(site->first - at)];
+    changed_ = std::exchange(site->second.original, own) != own || changed_;
   }
   return {};
 }
@@ -109,17 +110,18 @@ void MemoryView::remove(Gva at) {
 }
 
 void MemoryView::lift(Gpa where) {
-  const auto site = sites_.find(where);
   lifted_ = where;
+  const auto site = sites_.find(where);
   if (site != sites_.end() && still_there(where)) poke(where, site->second.original);
 }
 
 // The instruction stepped over may have rewritten its own first byte: then that is the guest's byte now.
 void MemoryView::lower(Gpa where) {
-  const auto site = sites_.find(where);
   lifted_.reset();
+  const auto site = sites_.find(where);
   if (site == sites_.end()) return;
-  site->second.original = memory_.load_at<std::uint8_t>(where).value_or(site->second.original);
+  const std::uint8_t own = memory_.load_at<std::uint8_t>(where).value_or(site->second.original);
+  changed_ = std::exchange(site->second.original, own) != own || changed_;
   poke(where, kInt3);
 }
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "arch/addr.hpp"
 #include "arch/bytes.hpp"
@@ -44,6 +45,8 @@ class MemoryView {
   // Puts the original byte in place for a step over it, and the int3 back; one at a time.
   void lift(Gpa where);
   void lower(Gpa where);
+  // Whether what is below an int3 has changed since this was last asked.
+  bool take_changed() { return std::exchange(changed_, false); }
   // After a reset of the machine: all sites are gone with the memory they were in.
   void forget_all() {
     sites_.clear();
