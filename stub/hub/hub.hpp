@@ -118,6 +118,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   // hub_points.cpp
   void insert(TracerId who, VcpuId vcpu, const PointSpec& spec, std::shared_ptr<const PointActions> actions,
               tracer::Done<void> done);
+  Result<void> may_own(TracerId who, const PointSpec& spec) const;
   Result<void> place(VcpuId vcpu, const PointSpec& spec);
   Result<void> unplace(const PointSpec& spec);
   void adopt_left(const PointSpec& spec, const PointActions* actions);
@@ -150,9 +151,9 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void set_non_stop(TracerId who, bool on);
   Result<void> resume(TracerId who, std::vector<tracer::ResumeAction> actions);
   void resume_each(TracerId who, Tracer& tracer, const std::vector<tracer::ResumeAction>& actions);
+  bool has_run_on(const tracer::ResumeAction& action) const;
   Result<void> release_other(TracerId other, TracerId by);
   void release_for(TracerId who, const tracer::ResumeAction& action);
-  bool has_run_on(const tracer::ResumeAction& action) const;
   void fetch_contexts();
   void reset_machine(tracer::Done<void> done);
   void quit_machine();
