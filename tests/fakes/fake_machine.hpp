@@ -76,6 +76,7 @@ class FakeVcpu final : public api::Vcpu, public api::VcpuAccess {
 
  private:
   std::optional<std::uint8_t> fetch(std::uint64_t offset);
+  bool int3_exits();
   bool execute(std::uint64_t& dr6);
   bool increment(std::uint64_t& dr6);
   std::uint64_t slots_hit(Gva at, bool execution) const;

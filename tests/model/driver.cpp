@@ -139,7 +139,7 @@ void Driver::advance(VcpuId vcpu) {
   const std::uint64_t before = one.rip();
   const bool went_on = one.advance();
   note("  CPU {} from {:#x} to {:#x}{}", vcpu.number, before, one.rip(), went_on ? "" : ", and comes out");
-  model_.advanced(vcpu, !went_on && one.rip() == before);
+  model_.advanced(vcpu, one.rip() == before);
 }
 
 Bytes random_script(std::uint64_t seed, std::size_t length) {

@@ -207,8 +207,13 @@ void Driver::remove() {
   const auto points = model_.points_of(player->id);
   const PointSpec spec = points.empty() || one_in(8) ? pick_point() : points[pick(points.size())];
   note("  tracer {}: {}", player->id.number, hub::to_text(spec));
+  if (const TracerId who = player->id; model_.was_released(who)) {
+    poll();
+    if (!players_.contains(who)) return;
+  }
   model_.remove(player->id, spec);
   player->port->remove_point(spec, [this](const Result<void>& result) {
+    model_.removed();
     if (!result) model_.complain("not removed: " + result.error().text);
   });
 }

@@ -133,17 +133,37 @@ bool Model::may_resume(TracerId who) const {
 void Model::resume(TracerId who, const std::vector<ResumeAction>& actions) {
   Seat& seat = seats_.at(who);
   const std::vector<bool> was_stopped = seat.stopped;
-  if (!seat.non_stop) seat.stopped.assign(cpus_.size(), false);
+  const auto dead = [this](const ResumeAction& action) { return cpu(action.vcpu).dead; };
+  // Its hold had been taken away: it will be shown where the vCPU is by now.
+  const auto has_run_on = [this](const ResumeAction& action) {
+    return action.kind != ResumeAction::Kind::kContinue && machine_.vcpu(action.vcpu).running();
+  };
+  if (!seat.non_stop) {
+    seat.stopped.assign(cpus_.size(), false);
+    if (std::ranges::any_of(actions, dead)) return;  // it will be told of that again
+    if (std::ranges::any_of(actions, has_run_on)) {
+      seat.asked.assign(cpus_.size(), true);
+      seat.holds.assign(cpus_.size(), true);
+      return;
+    }
+  }
   for (const ResumeAction& action : actions) {
     const std::size_t n = action.vcpu.number;
     if (!was_stopped[n]) continue;
     seat.stopped[n] = false;
     if (cpus_[n].dead) continue;
+    if (has_run_on(action)) {
+      seat.asked[n] = true;
+      seat.holds[n] = true;
+      continue;
+    }
+    // The hub may not know yet that it is out of the guest.
+    seat.excused = seat.excused || !seat.holds[n];
     seat.holds[n] = false;
     seat.orders.erase(action.vcpu);
     if (action.kind == ResumeAction::Kind::kContinue) continue;
     const bool ranged = action.kind == ResumeAction::Kind::kStepRange;
-    seat.orders.emplace(action.vcpu, ranged ? Order(action.range) : Order());
+    seat.orders[action.vcpu] = ranged ? Order(action.range) : Order();
   }
 }
 
@@ -175,6 +195,7 @@ void Model::inserted(TracerId who, const PointSpec& spec, When when, unsigned nu
 
 // A hit that has been judged and not been told is void.
 void Model::remove(TracerId who, const PointSpec& spec) {
+  ++removals_;
   Seat& seat = seats_.at(who);
   seat.points.erase(spec);
   for (Cpu& one : cpus_) {
@@ -191,6 +212,7 @@ void Model::moved(VcpuId vcpu, Gva to) {
   guest_.move(vcpu, to);
   Cpu& one = cpu(vcpu);
   one.judged = false;
+  one.told.clear();
   for (auto& [who, due] : one.due) {
     for (Due& each : due) each.required = each.required && !is_break(each.reason);
   }
@@ -198,9 +220,14 @@ void Model::moved(VcpuId vcpu, Gva to) {
 
 void Model::released(TracerId other) {
   Seat& seat = seats_.at(other);
-  seat.holds.assign(cpus_.size(), false);
-  seat.orders.clear();
-  excuse(other);
+  seat.released = true;
+  for (const VcpuId vcpu : vcpus()) {
+    const std::size_t n = vcpu.number;
+    if (!seat.holds[n] || seat.asked[n]) continue;
+    seat.holds[n] = false;
+    seat.orders.erase(vcpu);
+    cpu(vcpu).due.erase(other);
+  }
 }
 
 void Model::reset() {
@@ -237,11 +264,13 @@ std::vector<PointSpec> Model::points_of(TracerId who) const {
   return all;
 }
 
-// A tracer that sees a vCPU as stopped, which has run on without it (monitor release), gets its hold back.
+// A tracer that sees a vCPU as stopped, which has run on without it (monitor release), gets its hold back;
+// any other when it is told.
 void Model::take(Seat& seat, VcpuId vcpu) {
+  if (!seat.stopped[vcpu.number]) return;
   if (seat.non_stop) {
     seat.holds[vcpu.number] = true;
-  } else if (seat.stopped[0]) {
+  } else {
     seat.holds.assign(cpus_.size(), true);
   }
 }
@@ -284,15 +313,14 @@ void Model::hears(TracerId who, Seat& seat, const StopEvent& event) {
           return each.reason == event.reason && (each.at == event.at || event.reason == StopReason::kStep);
         });
     if (!expected) complain("told of what has not happened: " + what);
-    const auto kind =
-        event.reason == StopReason::kSoftwareBreak ? PointKind::kSoftware : PointKind::kHardware;
+    // A point that has been removed since it was hit may be told of: clients expect that (RSP "swbreak").
     if (is_break(event.reason)) {
-      const PointSpec spec{.kind = kind, .at = event.at, .length = 1};
-      if (!seat.points.contains(spec)) complain("told of a point it has not: " + what);
       seat.orders.erase(vcpu);
+      cpu(vcpu).told.insert(who);
     }
+    cpu(vcpu).due.erase(who);
   }
-  cpu(vcpu).due.erase(who);
+  seat.released = false;
   for (const VcpuId each : vcpus()) {
     if (seat.non_stop && each != vcpu) continue;
     seat.stopped[each.number] = true;
@@ -307,6 +335,7 @@ void Model::told_end(TracerId who) {
 }
 
 bool Model::slots_reach() const {
+  if (removals_ > 0) return false;
   std::vector<x86::DebugSlot> needed;
   for (const auto& [who, seat] : seats_) {
     for (const auto& [spec, point] : seat.points) {

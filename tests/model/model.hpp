@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,7 @@ class Model {
   void remove(TracerId who, const PointSpec& spec);
   // What they are answered and told.
   void inserted(TracerId who, const PointSpec& spec, When when, unsigned number, const Result<void>& result);
+  void removed() { --removals_; }
   void moved(VcpuId vcpu, Gva to);  // follow() having been called before
   void released(TracerId other);
   void reset();
@@ -66,6 +68,8 @@ class Model {
   bool may_resume(TracerId who) const;
   bool holds_any(TracerId who) const;
   bool over() const { return over_; }
+  // Its holds were taken away since its last stop: whether it has got them back only the hub knows at once.
+  bool was_released(TracerId who) const { return seats_.at(who).released; }
   std::vector<PointSpec> points_of(TracerId who) const;
   // One vCPU runs by itself, for one step: the hub takes it over an int3, perhaps.
   std::optional<VcpuId> alone() const;
@@ -89,6 +93,7 @@ class Model {
   struct Seat {
     bool non_stop = false;
     bool observer = false;
+    bool released = false;
     bool excused = false;            // a reset took away what it was to be told: it may be told nothing
     std::vector<bool> stopped;       // each vCPU, as it has been told
     std::vector<bool> asked;         // to stop
@@ -107,6 +112,7 @@ class Model {
     bool dead = false;
     unsigned advanced = 0;
     std::map<TracerId, std::vector<Due>> due;
+    std::set<TracerId> told;  // of a breakpoint here
   };
 
   std::vector<VcpuId> vcpus() const;
@@ -138,6 +144,7 @@ class Model {
   bool waiting_;  // --wait
   bool over_ = false;
   unsigned insertions_ = 0;
+  unsigned removals_ = 0;  // under way: what they remove may still be in place
   std::string wrong_;
 };
 

@@ -1,5 +1,6 @@
 // How the model follows the guest, and what it checks.
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -49,6 +50,7 @@ void Model::leave(VcpuId vcpu) {
     }
   }
   one.due.clear();
+  one.told.clear();
   one.judged = false;
 }
 
@@ -80,15 +82,16 @@ void Model::advanced(VcpuId vcpu, bool stands) {
   if (stands) judge(vcpu);
 }
 
-// The breakpoints here are asked, with the conditions of those who set them.
+// The breakpoints here are asked, with the conditions of those who set them.  Asked once more at the same
+// arrival, they may have changed: nobody has to be told then, and nobody may be told twice.
 void Model::judge(VcpuId vcpu) {
   const Gva here = guest_.rip(vcpu);
-  cpu(vcpu).judged = true;
+  const bool first = !std::exchange(cpu(vcpu).judged, true);
   for (auto& [who, seat] : seats_) {
     for (const auto& [spec, point] : seat.points) {
       if (!is_breakpoint(spec.kind) || spec.at != here || !point.inserted) continue;
-      if (point.settled && !stops(point.when, vcpu)) continue;
-      will_hear(who, vcpu, {.reason = reason_of(spec.kind), .at = here, .required = point.settled});
+      if (cpu(vcpu).told.contains(who) || (point.settled && !stops(point.when, vcpu))) continue;
+      will_hear(who, vcpu, {.reason = reason_of(spec.kind), .at = here, .required = first && point.settled});
     }
   }
 }

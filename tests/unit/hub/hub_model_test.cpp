@@ -13,7 +13,8 @@ namespace {
 
 std::optional<std::uint64_t> number_from(const char* variable) {
   const char* text = std::getenv(variable);
-  return text == nullptr ? std::nullopt : std::optional<std::uint64_t>(std::strtoull(text, nullptr, 0));
+  return text == nullptr || *text == '\0' ? std::nullopt
+                                          : std::optional<std::uint64_t>(std::strtoull(text, nullptr, 0));
 }
 
 class HubModel : public testing::Test {
@@ -33,7 +34,7 @@ std::string play(std::uint64_t seed) {
 
 TEST_F(HubModel, HoldsForTracersThatDoAnythingInAnyOrder) {
   const auto only = number_from("RINGSIDE_MODEL_SEED");
-  const std::uint64_t first = only.value_or(1);
+  const std::uint64_t first = only.value_or(number_from("RINGSIDE_MODEL_FIRST").value_or(1));
   const std::uint64_t count = only ? 1 : number_from("RINGSIDE_MODEL_SCRIPTS").value_or(2000);
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
     const std::string wrong = play(seed);
