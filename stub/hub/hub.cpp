@@ -168,16 +168,24 @@ Result<void> Hub::resume(TracerId who, std::vector<tracer::ResumeAction> actions
   }
   if (tracer.view != View::kStopped) return fail(Errc::kBusy, "the guest is not stopped for you");
   drop_stale_events(who, tracer);
-  for (const tracer::ResumeAction& action : actions) tracer.resumed.insert(action.vcpu);
+  for (const tracer::ResumeAction& action : actions) {
+    tracer.resumed.insert(action.vcpu);
+    if (at(action.vcpu).dead) report_death(action.vcpu, who);
+  }
   const bool told_first = std::ranges::any_of(
       tracer.pending, [&](const auto& event) { return tracer.resumed.contains(event.vcpu); });
   if (told_first) {
-    // Something else happened at the last stop and has not been told: nothing runs before it is.
+    // Something else happened at the last stop and has not been told, or one of these is dead: nothing runs
+    // before that is.
     tracer.view = View::kStopping;
-    post([this] { settle(); });
+    settle();
     return {};
   }
   tracer.view = View::kRunning;
+  if (std::ranges::any_of(actions, [this](const auto& action) { return has_run_on(action); })) {
+    interrupt(who);
+    return {};
+  }
   for (const tracer::ResumeAction& action : actions) release_for(who, action);
   settle();
   // What settle() told this tracer may have made it leave.
@@ -185,12 +193,26 @@ Result<void> Hub::resume(TracerId who, std::vector<tracer::ResumeAction> actions
   return {};
 }
 
+// This tracer's hold has been taken away (release_other), and the vCPU runs.  A step would not begin where
+// the tracer has been shown it: it is shown where the vCPU is by now, instead.
+bool Hub::has_run_on(const tracer::ResumeAction& action) const {
+  return action.kind != tracer::ResumeAction::Kind::kContinue && !vcpus_.at(action.vcpu.number).parked;
+}
+
 void Hub::resume_each(TracerId who, Tracer& tracer, const std::vector<tracer::ResumeAction>& actions) {
   for (const tracer::ResumeAction& action : actions) {
     View& view = tracer.cpus.at(action.vcpu.number);
     if (view != View::kStopped) continue;
-    view = View::kRunning;
-    release_for(who, action);
+    // Something has happened since, when its hold had been taken away: that is told first.
+    const bool told_first =
+        std::ranges::find(tracer.pending, action.vcpu, &tracer::StopEvent::vcpu) != tracer.pending.end();
+    const bool stops = told_first || has_run_on(action);
+    view = stops ? View::kStopping : View::kRunning;
+    if (stops) {
+      holds_.take(action.vcpu, who);
+    } else {
+      release_for(who, action);
+    }
   }
   settle();
   say_who_is_waited_for(who, actions);
@@ -200,13 +222,20 @@ Result<void> Hub::release_other(TracerId other, TracerId by) {
   const auto found = tracers_.find(other);
   if (found == tracers_.end())
     return fail(Errc::kNotFound, fmt::format("there is no tracer {}", other.number));
-  if (!holds_.holds_any(other)) {
-    return fail(Errc::kNotFound, fmt::format("tracer {} holds nothing", other.number));
+  Tracer& tracer = found->second;
+  bool any = false;
+  for (std::size_t i = 0; i < vcpus_.size(); ++i) {
+    // A stop that is still on its way is not stuck: it will be told of, and can be taken away then.
+    const View view = tracer.non_stop ? tracer.cpus[i] : tracer.view;
+    const VcpuId id{static_cast<std::uint32_t>(i)};
+    if (view == View::kStopping || !holds_.release(id, other)) continue;
+    vcpus_[i].steps.erase(other);
+    std::erase_if(tracer.pending, [id](const auto& event) { return event.vcpu == id; });
+    tracer.resumed.insert(id);
+    any = true;
   }
-  holds_.release_all(other);
-  for (Vcpu& vcpu : vcpus_) vcpu.steps.erase(other);
-  found->second.events->on_message(
-      fmt::format("tracer {} has taken your holds away: the guest runs", by.number));
+  if (!any) return fail(Errc::kNotFound, fmt::format("tracer {} holds nothing", other.number));
+  tracer.events->on_message(fmt::format("tracer {} has taken your holds away: the guest runs", by.number));
   settle();
   return {};
 }

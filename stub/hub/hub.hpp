@@ -87,6 +87,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
 
   // hub_stops.cpp: reports in, events out
   void handle_stop(api::StopReport report);
+  bool repeats(Gpa where, Gva at) const;
   void classify(VcpuId id, const api::StopReport& report);
   void breakpoint_hit(VcpuId id);
   void watch_hits(VcpuId id, std::uint8_t slots);
@@ -119,6 +120,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   // hub_points.cpp
   void insert(TracerId who, VcpuId vcpu, const PointSpec& spec, std::shared_ptr<const PointActions> actions,
               tracer::Done<void> done);
+  Result<void> may_own(TracerId who, const PointSpec& spec) const;
   Result<void> place(VcpuId vcpu, const PointSpec& spec);
   Result<void> unplace(const PointSpec& spec);
   void adopt_left(const PointSpec& spec, const PointActions* actions);
@@ -131,8 +133,9 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void publish_all();
   void publish();
   std::shared_ptr<const Place> place_at(Gva at, bool in_memory) const;
-  std::shared_ptr<const Site> site_at(Gpa where, const Int3Site& site);
+  std::shared_ptr<const Site> site_at(Gpa where, const Int3Site& site) const;
   std::optional<ScratchPage> reach_scratch(const PointSnapshot& points);
+  void memory_written();
 
   // hub_memory.cpp
   void with_context(VcpuId vcpu, std::move_only_function<void(const x86::CpuContext&)> use);
@@ -151,6 +154,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void set_non_stop(TracerId who, bool on);
   Result<void> resume(TracerId who, std::vector<tracer::ResumeAction> actions);
   void resume_each(TracerId who, Tracer& tracer, const std::vector<tracer::ResumeAction>& actions);
+  bool has_run_on(const tracer::ResumeAction& action) const;
   Result<void> release_other(TracerId other, TracerId by);
   void release_for(TracerId who, const tracer::ResumeAction& action);
   void fetch_contexts();
@@ -181,7 +185,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   PointTable points_;
   Mechanisms mechanisms_;
   std::shared_ptr<const PointSnapshot> snapshot_;
-  std::map<Gva, std::shared_ptr<const Site>> sites_;  // by their first address: what has not changed since
+  std::map<Gpa, std::shared_ptr<const Site>> sites_;  // of snapshot_: what has not changed since is kept
+  std::set<Gva> changed_;                             // claims at these addresses have
   bool points_dirty_ = false;                         // snapshot_ is not what is inserted
   std::vector<Vcpu> vcpus_;
   std::map<TracerId, Tracer> tracers_;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "arch/x86/control.hpp"
 #include "disasm/decoder.hpp"
 #include "stub/hub/hub.hpp"
 #include "stub/hub/tracer_port.hpp"
@@ -47,6 +48,17 @@ void Hub::read_registers(VcpuId id, x86::RegGroups groups, tracer::Done<const x8
       });
 }
 
+namespace {
+
+// RF may still be set, to pass a breakpoint at the place that the vCPU has been moved away from.
+void meet_breakpoints(api::VcpuAccess& access) {
+  x86::CoreRegs core = access.core();
+  core.rflags &= ~x86::rflags::kRf;
+  access.set_core(core);
+}
+
+}  // namespace
+
 void Hub::write_registers(VcpuId id, std::vector<std::pair<x86::Reg, Bytes>> values,
                           tracer::Done<void> done) {
   if (!at(id).parked) {
@@ -55,11 +67,13 @@ void Hub::write_registers(VcpuId id, std::vector<std::pair<x86::Reg, Bytes>> val
   }
   machine_.vcpu(id).post(
       [this, id, values = std::move(values), done = std::move(done)](api::VcpuAccess& access) mutable {
+        const std::uint64_t before = access.core().rip;
         Result<void> written;
         for (const auto& [reg, value] : values) {
           written = access.write(reg, value);
           if (!written) break;
         }
+        if (access.core().rip != before) meet_breakpoints(access);
         post([this, id, written = std::move(written), context = access.context(),
               done = std::move(done)]() mutable {
           Vcpu& vcpu = at(id);
@@ -115,12 +129,16 @@ void TracerPort::read_memory(VcpuId vcpu, AddressSpace space, Gva at, std::size_
 
 void TracerPort::write_memory(VcpuId vcpu, AddressSpace space, Gva at, Bytes data, tracer::Done<void> done) {
   if (space == AddressSpace::kPhysical) {
-    done(hub_.memory_.write_physical(Gpa{at.value}, data));
+    Result<void> written = hub_.memory_.write_physical(Gpa{at.value}, data);
+    hub_.memory_written();
+    done(std::move(written));
     return;
   }
   hub_.with_context(vcpu, [&hub = hub_, at, data = std::move(data),
                            done = std::move(done)](const x86::CpuContext& context) mutable {
-    done(hub.memory_.write_virtual(context.paging, at, data));
+    Result<void> written = hub.memory_.write_virtual(context.paging, at, data);
+    hub.memory_written();
+    done(std::move(written));
   });
 }
 
@@ -195,10 +213,12 @@ void TracerPort::look(VcpuId vcpu, tracer::Done<tracer::StopEvent> done) {
     done(unexpected(there.error()));
     return;
   }
-  hub_.with_context(vcpu, [vcpu, done = std::move(done)](const x86::CpuContext& context) mutable {
-    done(tracer::StopEvent{
-        .vcpu = vcpu, .reason = tracer::StopReason::kNone, .at = {}, .context = context, .detail = {}});
-  });
+  hub_.with_context(
+      vcpu, [&hub = hub_, vcpu, done = std::move(done)](const x86::CpuContext& context) mutable {
+        if (hub.ended_) return done(fail(Errc::kGone, "the guest has ended"));
+        done(tracer::StopEvent{
+            .vcpu = vcpu, .reason = tracer::StopReason::kNone, .at = {}, .context = context, .detail = {}});
+      });
 }
 
 void TracerPort::kernel_slide(VcpuId vcpu, tracer::Done<std::optional<tracer::KernelSlide>> done) {

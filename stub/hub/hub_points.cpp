@@ -16,14 +16,20 @@ std::optional<Gpa> Hub::find_memory(Gva at, VcpuId preferred) const {
   return std::nullopt;
 }
 
+Result<void> Hub::may_own(TracerId who, const PointSpec& spec) const {
+  constexpr std::size_t kMostPoints = 20'000;
+  const auto tracer = tracers_.find(who);
+  if (tracer == tracers_.end() || tracer->second.read_only) return fail(Errc::kGone, "the tracer has gone");
+  if (points_.claim(who, spec) == nullptr && points_.owned_by(who) >= kMostPoints) {
+    return fail(Errc::kExhausted, fmt::format("a tracer may set {} points", kMostPoints));
+  }
+  return {};
+}
+
 void Hub::insert(TracerId who, VcpuId vcpu, const PointSpec& spec,
                  std::shared_ptr<const PointActions> actions, tracer::Done<void> done) {
-  constexpr std::size_t kMostPoints = 20'000;
   const bool known = points_.claim(who, spec) != nullptr;
-  if (!known && points_.owned_by(who) >= kMostPoints) {
-    done(fail(Errc::kExhausted, fmt::format("a tracer may set {} points", kMostPoints)));
-    return;
-  }
+  if (Result<void> may = may_own(who, spec); !may) return done(std::move(may));
   if (const auto possible = slots_needed(spec); !possible) {
     done(fail(possible.error().code, possible.error().text));
     return;
@@ -32,8 +38,10 @@ void Hub::insert(TracerId who, VcpuId vcpu, const PointSpec& spec,
     done({});
     return;
   }
-  const bool fresh = points_.add(who, spec, actions);
-  exclusively([this, who, vcpu, spec, fresh, actions = std::move(actions), done = std::move(done)]() mutable {
+  // What is planned meanwhile does not have to bear with a point that may be refused: it is added only then.
+  exclusively([this, who, vcpu, spec, actions = std::move(actions), done = std::move(done)]() mutable {
+    if (Result<void> may = may_own(who, spec); !may) return done(std::move(may));
+    const bool fresh = points_.add(who, spec, actions);
     Result<void> inserted = fresh ? place(vcpu, spec) : Result<void>{};
     if (!inserted) points_.remove(who, spec);
     if (inserted) adopt_left(spec, actions.get());
@@ -44,14 +52,16 @@ void Hub::insert(TracerId who, VcpuId vcpu, const PointSpec& spec,
 }
 
 void Hub::remove(TracerId who, const PointSpec& spec, tracer::Done<void> done) {
-  if (points_.claim(who, spec) == nullptr) {
+  // An insertion of the same may be on its way.
+  if (points_.claim(who, spec) == nullptr && exclusive_.empty()) {
     done({});
     return;
   }
-  const bool last = points_.remove(who, spec);
-  exclusively([this, spec, last, done = std::move(done)]() mutable {
+  points_.remove(who, spec);  // at once: hits under way are void
+  exclusively([this, who, spec, done = std::move(done)]() mutable {
+    points_.remove(who, spec);
     points_changed(spec.at);
-    done(last ? unplace(spec) : Result<void>{});
+    done(points_.points().contains(spec) ? Result<void>{} : unplace(spec));
   });
   settle();
 }
@@ -91,10 +101,15 @@ Result<void> Hub::place(VcpuId vcpu, const PointSpec& spec) {
   return {};
 }
 
+// A breakpoint's debug register is only set free: who moves there is planned once, when something is to run.
 Result<void> Hub::unplace(const PointSpec& spec) {
-  if (spec.kind != PointKind::kSoftware || !mechanisms_.int3.contains(spec.at)) return apply(VcpuId{0});
-  memory_.remove(spec.at);
-  mechanisms_.int3.erase(spec.at);
+  if (spec.kind != PointKind::kSoftware) return apply(VcpuId{0});
+  if (mechanisms_.int3.erase(spec.at) > 0) {
+    memory_.remove(spec.at);
+  } else if (!points_.has(PointKind::kHardware, spec.at)) {
+    const x86::DebugSlot slot{.at = spec.at, .length = 1, .kind = x86::WatchKind::kExecute};
+    std::ranges::replace(mechanisms_.slots, std::optional(slot), std::optional<x86::DebugSlot>());
+  }
   return {};
 }
 
@@ -123,7 +138,7 @@ Result<void> Hub::switch_to(const Mechanisms& next, VcpuId vcpu) {
 }
 
 void Hub::points_changed(Gva at) {
-  sites_.erase(at);
+  changed_.insert(at);
   points_dirty_ = true;
 }
 
@@ -140,11 +155,15 @@ std::shared_ptr<const Place> Hub::place_at(Gva at, bool in_memory) const {
   return place;
 }
 
-std::shared_ptr<const Site> Hub::site_at(Gpa where, const Int3Site& site) {
-  std::shared_ptr<const Site>& known = sites_[*site.at.begin()];
-  const bool same =
-      known && known->original == site.original && std::ranges::equal(known->places, site.at, {}, &Place::at);
-  if (same) return known;
+std::shared_ptr<const Site> Hub::site_at(Gpa where, const Int3Site& site) const {
+  const auto found = sites_.find(where);
+  if (found != sites_.end()) {
+    const Site& known = *found->second;
+    const bool same =
+        known.original == site.original && std::ranges::equal(known.places, site.at, {}, &Place::at);
+    if (same && std::ranges::none_of(site.at, [this](Gva at) { return changed_.contains(at); }))
+      return found->second;
+  }
   auto fresh = std::make_shared<Site>();
   fresh->original = site.original;
   const Bytes code =
@@ -153,8 +172,7 @@ std::shared_ptr<const Site> Hub::site_at(Gpa where, const Int3Site& site) {
     fresh->places.push_back(*place_at(at, true));
     fresh->places.back().plan = planner_.plan(code, at);
   }
-  known = std::move(fresh);
-  return known;
+  return fresh;
 }
 
 // Before anything runs again, once, however much has changed.  A debug register that has become free is
@@ -182,6 +200,13 @@ std::optional<ScratchPage> Hub::reach_scratch(const PointSnapshot& points) {
   return std::nullopt;
 }
 
+// What is below an int3 may have changed: conditions are to see it.
+void Hub::memory_written() {
+  if (!memory_.take_changed()) return;
+  exclusively([this] { points_dirty_ = true; });
+  settle();
+}
+
 // Every vCPU is parked.
 void Hub::publish() {
   auto snapshot = std::make_shared<PointSnapshot>();
@@ -193,6 +218,8 @@ void Hub::publish() {
   snapshot->int3.reserve(memory_.sites().size());
   for (const auto& [where, site] : memory_.sites()) snapshot->int3.emplace_back(where, site_at(where, site));
   snapshot->scratch = reach_scratch(*snapshot);
+  sites_ = {snapshot->int3.begin(), snapshot->int3.end()};
+  changed_.clear();
   snapshot_ = std::move(snapshot);
   points_dirty_ = false;
 }

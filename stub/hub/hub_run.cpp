@@ -29,10 +29,10 @@ bool Hub::settle_once() {
     }
   }
   if (run_exclusive()) return true;
+  if (ended_) return false;
   for (auto& [who, tracer] : tracers_) {
     if (deliver_to(who, tracer)) return true;  // tracers_ may have changed
   }
-  if (ended_) return false;
   for (std::size_t i = 0; i < vcpus_.size(); ++i) {
     const VcpuId id{static_cast<std::uint32_t>(i)};
     Vcpu& vcpu = vcpus_[i];
@@ -130,6 +130,7 @@ void Hub::step_over(VcpuId id) {
 
 void Hub::finish_step_over() {
   memory_.lower(lifted_);
+  points_dirty_ = memory_.take_changed() || points_dirty_;
   stepping_over_.reset();
   release_monitor();
 }

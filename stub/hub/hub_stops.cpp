@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "arch/x86/control.hpp"
 #include "arch/x86/debug_regs.hpp"
 #include "stub/hub/hub.hpp"
 
@@ -28,18 +29,29 @@ void Hub::handle_stop(api::StopReport report) {
   vcpu.context = report.context;
   vcpu.context_known = true;
   vcpu.registers.reset();
-  vcpu.hit.reset();
+  // RF is still set, by which it was to pass the breakpoint here: it has not moved since that was told.
+  const bool not_begun =
+      report.cause == api::StopCause::kPaused && (vcpu.context.core.rflags & x86::rflags::kRf) != 0;
+  if (!not_begun || vcpu.hit != vcpu.context.linear_rip()) vcpu.hit.reset();
   vcpu.needs_alone = false;
   if (stepping_over_ == id) {
     finish_step_over();
     // One iteration of a repeated instruction: the rest of it is no new hit.
-    if (vcpu.context.linear_rip() == lifted_at_ && !report.debug.int3) {
+    if (vcpu.context.linear_rip() == lifted_at_ && !report.debug.int3 && repeats(lifted_, lifted_at_)) {
       vcpu.hit = lifted_at_;
       vcpu.needs_alone = true;
     }
   }
   if (!ended_) classify(id, report);
   settle();
+}
+
+// Is the instruction under this int3 one of which a step is one iteration?
+bool Hub::repeats(Gpa where, Gva at) const {
+  const Site* site = snapshot_->site(where);
+  const Place* place = site != nullptr ? site->place(at) : nullptr;
+  const auto* copy = place != nullptr ? std::get_if<disasm::RunInScratch>(&place->plan.how) : nullptr;
+  return copy != nullptr && copy->repeats;
 }
 
 void Hub::classify(VcpuId id, const api::StopReport& report) {

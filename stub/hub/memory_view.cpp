@@ -28,7 +28,7 @@ Bytes MemoryView::read_physical(Gpa at, std::size_t size) const {
   }
   for (auto site = sites_.lower_bound(at); site != sites_.end() && site->first - at < data.size(); ++site) {
     std::uint8_t& byte = data[static_cast<std::size_t>(site->first - at)];
-    if (byte == kInt3) byte = site->second.original;
+    if (byte == kInt3 && site->first != lifted_) byte = site->second.original;
   }
   return data;
 }
@@ -52,12 +52,15 @@ Result<void> MemoryView::write_physical(Gpa at, ByteView data) {
   Bytes below(data.begin(), data.end());
   const auto first = sites_.lower_bound(at);
   const auto inside = [&](auto site) { return site != sites_.end() && site->first - at < data.size(); };
-  for (auto site = first; inside(site); ++site) below[static_cast<std::size_t>(site->first - at)] = kInt3;
+  for (auto site = first; inside(site); ++site) {
+    if (site->first != lifted_) below[static_cast<std::size_t>(site->first - at)] = kInt3;
+  }
   if (!memory_.write(at, below)) {
     return fail(Errc::kNotMapped, fmt::format("no memory at guest-physical {:#x}", at.value));
   }
   for (auto site = first; inside(site); ++site) {
-    site->second.original = data[static_cast<std::size_t>(site->first - at)];
+    const std::uint8_t own = data[static_cast<std::size_t>(site->first - at)];
+    changed_ = std::exchange(site->second.original, own) != own || changed_;
   }
   return {};
 }
@@ -107,15 +110,18 @@ void MemoryView::remove(Gva at) {
 }
 
 void MemoryView::lift(Gpa where) {
+  lifted_ = where;
   const auto site = sites_.find(where);
   if (site != sites_.end() && still_there(where)) poke(where, site->second.original);
 }
 
 // The instruction stepped over may have rewritten its own first byte: then that is the guest's byte now.
 void MemoryView::lower(Gpa where) {
+  lifted_.reset();
   const auto site = sites_.find(where);
   if (site == sites_.end()) return;
-  site->second.original = memory_.load_at<std::uint8_t>(where).value_or(site->second.original);
+  const std::uint8_t own = memory_.load_at<std::uint8_t>(where).value_or(site->second.original);
+  changed_ = std::exchange(site->second.original, own) != own || changed_;
   poke(where, kInt3);
 }
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "arch/addr.hpp"
 #include "arch/bytes.hpp"
@@ -41,9 +42,11 @@ class MemoryView {
 
   Result<void> insert(Gva at, Gpa where);
   void remove(Gva at);
-  // Puts the original byte in place for a step over it, and the int3 back.
+  // Puts the original byte in place for a step over it, and the int3 back; one at a time.
   void lift(Gpa where);
   void lower(Gpa where);
+  // Whether what is below an int3 has changed since this was last asked.
+  bool take_changed() { return std::exchange(changed_, false); }
   // After a reset of the machine: all sites are gone with the memory they were in.
   void forget_all() {
     sites_.clear();
@@ -59,7 +62,9 @@ class MemoryView {
 
   PhysicalMemory& memory_;
   std::map<Gpa, Int3Site> sites_;
-  std::map<Gva, Gpa> where_;  // the sites by each address that leads to them
+  bool changed_ = false;
+  std::optional<Gpa> lifted_;  // what is there now is the guest's, not ours
+  std::map<Gva, Gpa> where_;   // the sites by each address that leads to them
 };
 
 }  // namespace ringside::hub

@@ -117,9 +117,10 @@ bool Policy::wanted(api::VcpuAccess& vcpu, PerVcpu& state, const Place& place) {
   return any;
 }
 
-// An int3 that is not ours is the guest's: kprobes, ftrace, static keys, a debugger inside.
+// An int3 that is not ours is the guest's: kprobes, ftrace, static keys, a debugger inside.  So is one where
+// ours has been lifted.
 api::Verdict Policy::on_int3(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit) {
-  const Site* site = site_here(vcpu, state.run);
+  const Site* site = state.run.alone ? nullptr : site_here(vcpu, state.run);
   if (site == nullptr) return vcpu.reinject_int3() ? api::Verdict::kResume : api::Verdict::kStop;
   const Place* place = site->place(vcpu.context().linear_rip());
   if (place != nullptr && wanted(vcpu, state, *place)) return api::Verdict::kStop;

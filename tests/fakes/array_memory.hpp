@@ -15,15 +15,20 @@ class ArrayMemory : public PhysicalMemory {
   explicit ArrayMemory(std::size_t size) : bytes_(size) {}
 
   bool read(Gpa from, MutableByteView to) const noexcept override {
+    ++accesses_;
     if (!holds(from, to.size())) return false;
     if (!to.empty()) std::memcpy(to.data(), bytes_.data() + from.value, to.size());
     return true;
   }
   bool write(Gpa to, ByteView from) noexcept override {
+    ++accesses_;
     if (!holds(to, from.size())) return false;
     if (!from.empty()) std::memcpy(bytes_.data() + to.value, from.data(), from.size());
     return true;
   }
+
+  // Reads and writes so far.
+  std::size_t accesses() const { return accesses_; }
 
   template <typename T>
   void put(std::uint64_t at, T value) {
@@ -35,6 +40,7 @@ class ArrayMemory : public PhysicalMemory {
     return at.value <= bytes_.size() && length <= bytes_.size() - at.value;
   }
   std::vector<std::uint8_t> bytes_;
+  mutable std::size_t accesses_ = 0;
 };
 
 }  // namespace ringside::fakes

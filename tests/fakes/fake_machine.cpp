@@ -28,7 +28,6 @@ void FakeVcpu::reset() {
 
 void FakeVcpu::run() {
   RS_CHECK(!running_);
-  machine_.remember();
   running_ = true;
   pause_asked_ = false;
   ++runs;
@@ -134,6 +133,7 @@ Result<void> FakeVcpu::write(x86::Reg reg, ByteView value) {
 Result<void> FakeVcpu::reinject_int3() {
   ++own_int3;
   ++core_.rip;  // as if the guest's handler had returned
+  core_.rflags &= ~x86::rflags::kRf;
   return {};
 }
 
@@ -169,8 +169,7 @@ bool FakeVcpu::advance() {
     return debug_exit({.int3 = false, .dr6 = hit});
   }
   std::uint64_t dr6 = 0;
-  const bool int3_exit = wish_.trap_int3 && fetch(0) == kInt3;
-  if (int3_exit) return debug_exit({.int3 = true, .dr6 = 0});
+  if (wish_.trap_int3 && fetch(0) == kInt3) return int3_exits();
   if (!execute(dr6)) {
     park(api::StopCause::kTripleFault, {}, "triple fault");
     return false;
@@ -178,6 +177,14 @@ bool FakeVcpu::advance() {
   core_.rflags &= ~x86::rflags::kRf;
   if (wish_.step) dr6 |= x86::dr6::kBs;
   return dr6 == 0 || debug_exit({.int3 = false, .dr6 = dr6});
+}
+
+// When the guest gets it, that is an instruction like any other: a step ends behind it.
+bool FakeVcpu::int3_exits() {
+  const int before = own_int3;
+  const bool goes_on = debug_exit({.int3 = true, .dr6 = 0});
+  if (!goes_on || own_int3 == before || !wish_.step) return goes_on;
+  return debug_exit({.int3 = false, .dr6 = x86::dr6::kBs});
 }
 
 bool FakeVcpu::execute(std::uint64_t& dr6) {
@@ -231,6 +238,7 @@ void FakeMachine::write_tables() {
 Result<void> FakeMachine::start(api::DebugPolicy& policy, api::MachineListener& listener) {
   policy_ = &policy;
   listener_ = &listener;
+  loaded_ = memory_;
   return {};
 }
 

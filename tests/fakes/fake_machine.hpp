@@ -78,6 +78,7 @@ class FakeVcpu final : public api::Vcpu, public api::VcpuAccess {
 
  private:
   std::optional<std::uint8_t> fetch(std::uint64_t offset);
+  bool int3_exits();
   bool execute(std::uint64_t& dr6);
   bool increment(std::uint64_t& dr6);
   std::uint64_t slots_hit(Gva at, bool execution) const;
@@ -102,7 +103,7 @@ class FakeMachine final : public api::Machine {
   ArrayMemory& memory() override { return memory_; }
   const api::MachineInfo& info() const override { return info_; }
   Result<void> start(api::DebugPolicy& policy, api::MachineListener& listener) override;
-  // RAM as it was at the first run().
+  // RAM as it was at start().
   Result<void> reset() override;
 
   void end(api::GuestEnd how, std::string detail = {}) { listener_->on_end(how, std::move(detail)); }
@@ -117,9 +118,6 @@ class FakeMachine final : public api::Machine {
  private:
   friend class FakeVcpu;
   void write_tables();
-  void remember() {
-    if (!loaded_) loaded_ = memory_;
-  }
 
   ArrayMemory memory_{kRamBytes};
   std::optional<ArrayMemory> loaded_;

@@ -109,6 +109,35 @@ TEST_P(HubConditions, MemoryIsReadWithoutWhatIsInserted) {
   EXPECT_EQ(stop->detail, "");
 }
 
+TEST_P(HubConditions, WhatATracerHasWrittenThereIsRead) {
+  ASSERT_TRUE(insert(*tracer_, software(kCode + 3), when({kReadsCode})));
+  auto other = attach();
+  for (const std::uint8_t value : Bytes{0xf4, 0x90}) {
+    bool written = false;
+    other->port->write_memory(VcpuId{0}, tracer::AddressSpace::kVirtual, Gva{kCode + 3}, {value},
+                              [&](Result<void> done) { written = done.has_value(); });
+    poll();
+    ASSERT_TRUE(written);
+    ASSERT_TRUE(all_running());
+    for (std::uint32_t n = 0; n < 2; ++n) vcpu(n).set_rip(kCode + 0x100 * n);
+    execute(5);  // the hit, and the instruction there
+    EXPECT_EQ(tracer_->stops.size(), value == 0x90 ? 1u : 0u);
+  }
+}
+
+TEST_P(HubConditions, TwoAddressesOfOneByteHaveEachTheirOwn) {
+  constexpr std::uint64_t kAlias = fakes::kKernel + kCode + 3;
+  ASSERT_TRUE(insert(*tracer_, software(kCode + 3), when({kNever})));
+  ASSERT_TRUE(insert(*tracer_, software(kAlias), when({kNever})));
+  execute(8);
+  auto other = attach();
+  ASSERT_TRUE(insert(*other, software(kAlias)));
+  vcpu(0).set_rip(kAlias - 3);
+  execute(4);
+  EXPECT_EQ(reason(take_stop(*other)), StopReason::kSoftwareBreak);
+  EXPECT_THAT(tracer_->stops, IsEmpty());
+}
+
 TEST_P(HubConditions, RegistersAreThoseOfTheVcpuThatHit) {
   x86::CoreRegs core = vcpu(0).core();
   core.gpr[x86::kRax] = 7;

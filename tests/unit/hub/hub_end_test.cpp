@@ -69,6 +69,22 @@ TEST_F(HubEnd, ResumingADeadVcpuTellsOfItsDeathAgain) {
   EXPECT_EQ(vcpu(1).runs, runs);
 }
 
+// Nothing may be let go for it, or the answer waits for that to stop again.
+TEST_F(HubEnd, ResumingADeadVcpuTogetherWithOthersLetsNothingGo) {
+  auto tracer = attach_stopped();
+  resume_all(*tracer);
+  vcpu(0).stop(StopCause::kTripleFault, "triple fault");
+  poll();
+  take_stop(*tracer);
+  for (int round = 0; round < 2; ++round) {
+    resume_all(*tracer);
+    const auto stop = take_stop(*tracer);
+    ASSERT_EQ(reason(stop), StopReason::kTripleFault);
+    EXPECT_EQ(stop->vcpu, VcpuId{0});
+    EXPECT_TRUE(none_running());
+  }
+}
+
 TEST_F(HubEnd, TheOthersMayRunOnWithoutTheDeadOne) {
   auto tracer = attach_stopped();
   resume_all(*tracer);
@@ -140,6 +156,20 @@ TEST_F(HubEnd, TheGuestsEndIsToldToAllAndStopsNobodysQuestions) {
   EXPECT_EQ(second->ended, "it switched itself off");
   EXPECT_THAT(ends_, SizeIs(1));
   EXPECT_THAT(first->stops, IsEmpty());
+}
+
+TEST_F(HubEnd, AStopThatWasOnItsWayIsNotToldAfterTheEnd) {
+  machine_.prompt = false;
+  auto tracer = attach_stopped();
+  resume_all(*tracer);
+  tracer->port->interrupt();
+  machine_.end(GuestEnd::kPowerOff);
+  poll();
+  vcpu(0).answer_pause();
+  vcpu(1).answer_pause();
+  poll();
+  EXPECT_TRUE(tracer->ended.has_value());
+  EXPECT_THAT(tracer->stops, IsEmpty());
 }
 
 TEST_F(HubEnd, AfterTheEndStopsAndResumesAreGone) {

@@ -176,6 +176,17 @@ TEST_F(HubObserver, WithATracerThereADeadGuestStandsForThatTracerAlone) {
               HasSubstr("1 observer points 0 holds nothing"));
 }
 
+TEST_F(HubObserver, LookThatIsAnsweredAfterTheEndShowsNothing) {
+  machine_.prompt = false;
+  auto observer = observe();
+  observer->port->interrupt();
+  machine_.end(api::GuestEnd::kPowerOff);
+  poll();
+  vcpu(0).answer_post();
+  poll();
+  EXPECT_TRUE(observer->stops.empty());
+}
+
 TEST_F(HubObserver, AfterTheEndItIsTold) {
   auto observer = observe();
   stop_all(*observer);
