@@ -1,5 +1,7 @@
 #include "stub/hub/policy.hpp"
 
+#include <utility>
+
 #include "arch/x86/control.hpp"
 #include "arch/x86/paging.hpp"
 #include "stub/agent/machine.hpp"
@@ -33,6 +35,16 @@ api::DebugWish wish_of(const RunContext& run) {
   wish.step = run.step;
   wish.hold_interrupts = run.step && run.hold_interrupts;
   return wish;
+}
+
+// The slots whose breakpoint is here, as DR6 has them.
+std::uint64_t slots_here(const PointSnapshot& points, Gva here) {
+  std::uint64_t bits = 0;
+  for (unsigned i = 0; i < points.slots.size(); ++i) {
+    const auto& slot = points.slots[i];
+    if (slot && slot->kind == x86::WatchKind::kExecute && slot->at == here) bits |= x86::bit(i);
+  }
+  return bits;
 }
 
 struct Judgement {
@@ -77,14 +89,36 @@ Policy::Policy(std::size_t vcpus, PhysicalMemory& memory, PrintSink print)
 
 api::Verdict Policy::before_run(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept {
   PerVcpu& state = vcpus_.at(vcpu.id().number);
-  const RunContext& run = state.run;
   state.run.wanted.clear();
-  vcpu.set_debug(wish_of(run));
+  state.step.cancel();
+  state.guests_int3 = false;
+  return enter(vcpu, state, pass_reported(vcpu, state, exit));
+}
+
+api::Verdict Policy::pass_reported(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit) {
+  const RunContext& run = state.run;
   if (!run.pass_breakpoint) return api::Verdict::kResume;
   const Site* site = run.alone ? nullptr : site_here(vcpu, run);
   if (site != nullptr) return pass_int3(vcpu, state, site->place(vcpu.context().linear_rip()), exit);
   pass_slot(vcpu);
   return api::Verdict::kResume;
+}
+
+// Before the guest goes on: what the debug hardware does meanwhile.
+api::Verdict Policy::enter(api::VcpuAccess& vcpu, PerVcpu& state, api::Verdict verdict) {
+  if (verdict != api::Verdict::kResume || state.step.active()) return verdict;
+  if (state.run.step) {
+    state.step.begin(vcpu, *state.run.points, wish_of(state.run), *state.registers);
+  } else {
+    vcpu.set_debug(wish_of(state.run));
+  }
+  return verdict;
+}
+
+// A copy must not be seen; and where a debug register waits for it, a step is as good as over.
+bool Policy::unfinished(api::VcpuAccess& vcpu) noexcept {
+  const PerVcpu& state = vcpus_[vcpu.id().number];
+  return state.stepper.copying() || state.step.about_to_end(vcpu);
 }
 
 // The int3 of ours that the vCPU stands at.
@@ -96,9 +130,19 @@ const Site* Policy::site_here(api::VcpuAccess& vcpu, const RunContext& run) cons
 
 api::Verdict Policy::on_debug_exit(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept {
   PerVcpu& state = vcpus_.at(vcpu.id().number);
-  const bool stepped = !exit.int3 && (exit.dr6 & x86::dr6::kBs) != 0;
-  if (state.stepper.copying() && stepped && state.stepper.finish(vcpu)) return finish_copy(vcpu, state, exit);
-  return exit.int3 ? on_int3(vcpu, state, exit) : on_trap(vcpu, state, exit.dr6);
+  return enter(vcpu, state, decide(vcpu, state, exit));
+}
+
+api::Verdict Policy::decide(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit) {
+  const bool over = state.step.active() && !exit.int3 && state.step.finish(vcpu, exit, *state.registers);
+  if (exit.int3) state.step.cancel();
+  if (state.stepper.copying()) {
+    const bool ran = over || exit.int3;  // an int3 of the slot's: behind the copy
+    if (ran && state.stepper.finish(vcpu, state.step.frame())) return finish_ours(vcpu, state, exit);
+  } else if (over && std::exchange(state.guests_int3, false)) {
+    return finish_ours(vcpu, state, exit);
+  }
+  return exit.int3 ? on_int3(vcpu, state, exit) : on_trap(vcpu, state, exit);
 }
 
 // Asks everyone who has a breakpoint here; true when somebody wants the vCPU to stop.
@@ -121,10 +165,23 @@ bool Policy::wanted(api::VcpuAccess& vcpu, PerVcpu& state, const Place& place) {
 // ours has been lifted.
 api::Verdict Policy::on_int3(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit) {
   const Site* site = state.run.alone ? nullptr : site_here(vcpu, state.run);
-  if (site == nullptr) return vcpu.reinject_int3() ? api::Verdict::kResume : api::Verdict::kStop;
+  if (site == nullptr) return let_guest_have_int3(vcpu, state);
   const Place* place = site->place(vcpu.context().linear_rip());
   if (place != nullptr && wanted(vcpu, state, *place)) return api::Verdict::kStop;
   return pass_int3(vcpu, state, place, exit);
+}
+
+// It is executed as if no debugger were there: for this one step our own int3 go unseen, but it ends at the
+// handler's first instruction, or, where the int3 has been patched away meanwhile, behind what is there now.
+// Injecting #BP is the second choice: while the kernel patches itself, one in a thousand gets lost (KVM 6.1).
+api::Verdict Policy::let_guest_have_int3(api::VcpuAccess& vcpu, PerVcpu& state) {
+  api::DebugWish wish = wish_of(state.run);
+  wish.trap_int3 = false;
+  wish.hold_interrupts = true;
+  state.guests_int3 = state.step.begin(vcpu, *state.run.points, wish, *state.registers);
+  if (state.guests_int3) return api::Verdict::kResume;
+  state.step.cancel();
+  return vcpu.reinject_int3() ? api::Verdict::kResume : api::Verdict::kStop;
 }
 
 // One exit where the instruction can be executed here, two where a copy of it has to run.
@@ -133,31 +190,32 @@ api::Verdict Policy::pass_int3(api::VcpuAccess& vcpu, PerVcpu& state, const Plac
   if (place == nullptr || state.stepper.copying()) return api::Verdict::kStepAlone;
   switch (state.stepper.pass(vcpu, *state.run.points, *place, *state.registers)) {
     case Stepper::Passed::kDone:
-      return passed(vcpu, state.run, exit);
-    case Stepper::Passed::kStarted:
-      vcpu.set_debug(Stepper::copy_wish(wish_of(state.run)));
+      return passed(vcpu, state, exit);
+    case Stepper::Passed::kStarted: {
+      api::DebugWish wish = wish_of(state.run);
+      wish.hold_interrupts = true;
+      state.step.begin(vcpu, *state.run.points, wish, *state.registers);
       return api::Verdict::kResume;
+    }
     case Stepper::Passed::kNo:
       break;
   }
   return api::Verdict::kStepAlone;
 }
 
-// The copy's one step may have hit a watchpoint, as the instruction itself would have.
-api::Verdict Policy::finish_copy(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit) {
-  const RunContext& run = state.run;
-  vcpu.set_debug(wish_of(run));
-  if (x86::hits(exit.dr6, x86::encode_dr7(run.points->slots)) == 0) return passed(vcpu, run, exit);
-  if (!run.step) exit.dr6 &= ~x86::dr6::kBs;
-  return api::Verdict::kStop;
+// A step of ours, of which the tracers need not know.  It may have hit a watchpoint, as the instruction
+// itself would have.
+api::Verdict Policy::finish_ours(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit) {
+  if (exit.int3 || x86::hits(exit.dr6) == 0) return passed(vcpu, state, exit);
+  if (!state.run.step) exit.dr6 &= ~x86::dr6::kBs;
+  return on_trap(vcpu, state, exit);
 }
 
-// The instruction under the int3 is done: for a tracer that steps, that was its step.
-api::Verdict Policy::passed(api::VcpuAccess& vcpu, const RunContext& run, api::DebugExit& exit) {
-  if (!run.step) return api::Verdict::kResume;
-  if (run.range && run.range->contains(vcpu.context().linear_rip())) return api::Verdict::kResume;
+// The instruction here is done: for a tracer that steps, that was its step.
+api::Verdict Policy::passed(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit) {
+  if (!state.run.step) return api::Verdict::kResume;
   exit = {.int3 = false, .dr6 = x86::dr6::kBs};
-  return api::Verdict::kStop;
+  return on_trap(vcpu, state, exit);
 }
 
 // RF lets one instruction pass its own execute breakpoint (SDM 3B 17.3.1.1); the CPU clears it after.
@@ -167,9 +225,12 @@ void Policy::pass_slot(api::VcpuAccess& vcpu) {
   vcpu.set_core(core);
 }
 
-api::Verdict Policy::on_trap(api::VcpuAccess& vcpu, PerVcpu& state, std::uint64_t dr6) {
+api::Verdict Policy::on_trap(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit) {
   RunContext& run = state.run;
-  const std::uint8_t slots = x86::hits(dr6, x86::encode_dr7(run.points->slots));
+  const bool stepped = run.step && (exit.dr6 & x86::dr6::kBs) != 0;
+  // A breakpoint that a step comes to is met by it, whatever the CPU says: some report both at once.
+  if (stepped) exit.dr6 |= slots_here(*run.points, vcpu.context().linear_rip());
+  const std::uint8_t slots = x86::hits(exit.dr6, x86::encode_dr7(run.points->slots));
   bool data = false;
   bool execution = false;
   for (std::size_t i = 0; i < run.points->slots.size(); ++i) {
@@ -183,18 +244,14 @@ api::Verdict Policy::on_trap(api::VcpuAccess& vcpu, PerVcpu& state, std::uint64_
     wanted(vcpu, state, *place);
   }
   if (data || !run.wanted.empty()) return api::Verdict::kStop;
-  const bool stepped = run.step && (dr6 & x86::dr6::kBs) != 0;
-  if (execution) {
-    // A fault, before the instruction (SDM 3B 17.3.1.1); with BS it is the next one's, and the step is done.
-    pass_slot(vcpu);
-    if (!stepped) return api::Verdict::kResume;
-  }
-  if (!run.step) {
+  if (!run.step && !execution) {
     // Not ours: the guest single-steps one of its own processes, or executed int1.
-    return vcpu.reinject_debug_trap(dr6) ? api::Verdict::kResume : api::Verdict::kStop;
+    return vcpu.reinject_debug_trap(exit.dr6) ? api::Verdict::kResume : api::Verdict::kStop;
   }
-  if (run.range && run.range->contains(vcpu.context().linear_rip())) return api::Verdict::kResume;
-  return api::Verdict::kStop;
+  const bool goes_on = run.range && run.range->contains(vcpu.context().linear_rip());
+  if (run.step && (stepped || !execution) && !goes_on) return api::Verdict::kStop;
+  if (execution) pass_slot(vcpu);  // a fault, before the instruction (SDM 3B 17.3.1.1)
+  return api::Verdict::kResume;
 }
 
 }  // namespace ringside::hub

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "arch/guest_view.hpp"
+#include "stub/hub/single_step.hpp"
 #include "stub/hub/snapshot.hpp"
 #include "stub/hub/stepper.hpp"
 #include "stub/hub/vcpu_environment.hpp"
@@ -48,23 +49,29 @@ class Policy final : public api::DebugPolicy {
   RunContext& context(VcpuId vcpu) { return vcpus_.at(vcpu.number).run; }
 
   api::Verdict before_run(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept override;
-  bool unfinished(VcpuId vcpu) const noexcept override { return vcpus_[vcpu.number].stepper.copying(); }
+  bool unfinished(api::VcpuAccess& vcpu) noexcept override;
   api::Verdict on_debug_exit(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept override;
 
  private:
   struct PerVcpu {
-    explicit PerVcpu(PhysicalMemory& memory) : stepper(memory) {}
+    explicit PerVcpu(PhysicalMemory& memory) : stepper(memory), step(memory) {}
     RunContext run;
     Stepper stepper;
+    SingleStep step;
+    bool guests_int3 = false;  // the step is of an int3 that the guest gets
     std::unique_ptr<x86::RegisterFile> registers = std::make_unique<x86::RegisterFile>();
   };
 
+  api::Verdict pass_reported(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit);
+  api::Verdict decide(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit);
+  api::Verdict enter(api::VcpuAccess& vcpu, PerVcpu& state, api::Verdict verdict);
   api::Verdict on_int3(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit);
-  api::Verdict on_trap(api::VcpuAccess& vcpu, PerVcpu& state, std::uint64_t dr6);
+  api::Verdict let_guest_have_int3(api::VcpuAccess& vcpu, PerVcpu& state);
+  api::Verdict on_trap(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit);
   bool wanted(api::VcpuAccess& vcpu, PerVcpu& state, const Place& place);
   api::Verdict pass_int3(api::VcpuAccess& vcpu, PerVcpu& state, const Place* place, api::DebugExit& exit);
-  api::Verdict finish_copy(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit);
-  static api::Verdict passed(api::VcpuAccess& vcpu, const RunContext& run, api::DebugExit& exit);
+  api::Verdict finish_ours(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit);
+  api::Verdict passed(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit);
   const Site* site_here(api::VcpuAccess& vcpu, const RunContext& run) const;
   static void pass_slot(api::VcpuAccess& vcpu);
 

@@ -98,23 +98,30 @@ bool Stepper::start_copy(api::VcpuAccess& vcpu, const PointSnapshot& points, con
   return true;
 }
 
-api::DebugWish Stepper::copy_wish(api::DebugWish wish) {
-  wish.step = true;
-  wish.hold_interrupts = true;
-  return wish;
-}
-
-bool Stepper::finish(api::VcpuAccess& vcpu) {
+bool Stepper::finish(api::VcpuAccess& vcpu, const std::optional<SingleStep::Frame>& frame) {
   const x86::CpuContext context = vcpu.context();
-  const bool in_slot = context.core.rip - slot_.value < ScratchPage::kSlotBytes;
-  if (in_slot && context.core.rip == slot_.value) return false;  // not yet: something else came first
-  x86::CoreRegs core = context.core;
-  x86::GuestData data(context, memory_);
-  // A return address that cannot be written although the copy has just done so: let the guest find it there.
-  static_cast<void>(copy_->fix_up(core, slot_, data));
-  vcpu.set_core(core);
+  if (context.core.rip == slot_.value) return false;  // not yet: something else came first
+  if (frame) {
+    correct(context, *frame);
+  } else {
+    x86::CoreRegs core = context.core;
+    x86::GuestData data(context, memory_);
+    // A return address that cannot be written although the copy has just done so: let the guest find it
+    // there.
+    static_cast<void>(copy_->fix_up(core, slot_, data));
+    vcpu.set_core(core);
+  }
   copy_ = nullptr;
   return true;
+}
+
+// A fault after all: what the handler is told of lies where the guest knows it.
+void Stepper::correct(const x86::CpuContext& now, const SingleStep::Frame& frame) {
+  std::uint64_t pointer = 0;
+  const MutableByteView field(reinterpret_cast<std::uint8_t*>(&pointer), frame.word);
+  if (x86::read_virtual(now.paging, frame.at, field, memory_) != field.size()) return;
+  pointer += copy_->at - slot_;
+  static_cast<void>(x86::write_virtual(now.paging, frame.at, field, memory_));
 }
 
 }  // namespace ringside::hub

@@ -44,7 +44,7 @@ void FakeVcpu::pause() {
 }
 
 bool FakeVcpu::answer_pause() {
-  if (!running_ || !pause_asked_ || machine_.policy_->unfinished(id_)) return false;
+  if (!running_ || !pause_asked_ || machine_.policy_->unfinished(*this)) return false;
   park(api::StopCause::kPaused, {}, {});
   return true;
 }

@@ -28,8 +28,8 @@ class DebugPolicy {
   // was to be done: then it stops, with `exit` as if the guest had been entered.
   virtual Verdict before_run(VcpuAccess& vcpu, DebugExit& exit) noexcept = 0;
   // In the middle of something that must not be seen: the vCPU is entered again before anything else is done
-  // with it.  Called before each entry.
-  virtual bool unfinished(VcpuId) const noexcept { return false; }
+  // with it, and has to come out with a debug exit soon.  Called between two entries, when something waits.
+  virtual bool unfinished(VcpuAccess&) noexcept { return false; }
   // May change what is reported.
   virtual Verdict on_debug_exit(VcpuAccess& vcpu, DebugExit& exit) noexcept = 0;
 };

@@ -45,6 +45,7 @@ Result<std::unique_ptr<VcpuFd>> VcpuFd::create(const System& system, const Vm& v
 
 Exit VcpuFd::run() {
   write_back(wish_.step || wish_changed_ ? WriteBack::kNow : WriteBack::kAtEntry);
+  if (wish_.step && wish_.hold_interrupts) wake_from_hlt();
   arm_debug();
   // Registers come along with the exit only while somebody debugs: a plain I/O exit does not need them.
   const bool debugging = capabilities_.sync_regs && debug_control(wish_, capabilities_) != 0;
@@ -98,6 +99,16 @@ void VcpuFd::arm_debug() {
   const auto done = call("KVM_SET_GUEST_DEBUG", KVM_SET_GUEST_DEBUG, &debug);
   RS_CHECK(done.has_value());
   wish_changed_ = false;
+}
+
+// A hlt has been executed, and the step is of what follows it: with interrupts held back nothing would end
+// the sleep.  hlt may end early (SDM 2A HLT), so nobody can tell.
+void VcpuFd::wake_from_hlt() {
+  auto state = mp_state();
+  if (!state || state->mp_state != KVM_MP_STATE_HALTED) return;
+  state->mp_state = KVM_MP_STATE_RUNNABLE;
+  const auto done = call("KVM_SET_MP_STATE", KVM_SET_MP_STATE, &*state);
+  RS_CHECK(done.has_value());
 }
 
 void VcpuFd::set_debug(const api::DebugWish& wish) {

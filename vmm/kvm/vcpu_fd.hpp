@@ -71,6 +71,7 @@ class VcpuFd final : public api::VcpuAccess {
   enum class WriteBack { kNow, kAtEntry };
   void write_back(WriteBack how);
   void arm_debug();
+  void wake_from_hlt();
   void collect_synced();
   Result<void> inject(std::uint32_t control);
   Result<std::vector<std::uint8_t>> get_xsave();

@@ -153,7 +153,7 @@ void VcpuThread::enter_guest() {
     if (attention_.load()) {
       if (fd_->io_pending()) {
         page.immediate_exit = 1;  // only finish the I/O instruction
-      } else if (!policy_.unfinished(fd_->id())) {
+      } else if (!policy_.unfinished(*fd_)) {
         return;
       }
     }

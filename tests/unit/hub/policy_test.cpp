@@ -110,8 +110,9 @@ TEST_F(PolicyTest, OurInt3StopsThroughAnAliasToo) {
 
 TEST_F(PolicyTest, TheGuestsInt3GoesToTheGuest) {
   set_points(int3_at(kCode + 1));
+  machine_.put(kCode, {0xcc});
   EXPECT_EQ(int3(), Verdict::kResume);
-  EXPECT_EQ(vcpu().own_int3, 1);
+  EXPECT_EQ(vcpu().own_int3, 1);  // injected: there is no gate at which the vCPU could be caught
 }
 
 TEST_F(PolicyTest, AnInt3WhereNoPageIsGoesToTheGuest) {
@@ -157,6 +158,161 @@ TEST_F(PolicyTest, AWatchInsideAStepRangeStops) {
   run().range = GvaRange{Gva{kCode}, Gva{kCode + 4}};
   vcpu().set_rip(kCode + 3);
   EXPECT_EQ(trap(x86::dr6::kBs | x86::dr6::kB0), Verdict::kStop);
+}
+
+// An IDT at kIdt: #BP, #GP, #PF lead to kHandler and so on.  Steps of one vCPU, exits made up.
+class PolicySteps : public PolicyTest {
+ protected:
+  static constexpr std::uint64_t kIdt = 0xc000, kHandler = 0xd000, kStack = 0xe000;
+
+  PolicySteps() {
+    vcpu().registers.set_u64(x86::Reg::kIdtrBase, kIdt);
+    vcpu().registers.set_u64(x86::Reg::kIdtrLimit, 0xfff);
+    for (const unsigned vector : {3u, 13u, 14u}) {
+      machine_.memory().put(kIdt + vector * 16, (handler(vector) & 0xffff) | 0x8e00'0010'0000);
+    }
+    run().step = true;
+    set_flags(x86::rflags::kAlways1);
+  }
+  static std::uint64_t handler(unsigned vector) { return kHandler + vector * 16; }
+  void set_flags(std::uint64_t rflags) {
+    x86::CoreRegs core = vcpu().core();
+    core.rflags = rflags;
+    core.gpr[x86::kRsp] = kStack;
+    vcpu().set_core(core);
+  }
+  // The vCPU has gone to a handler: rip, cs, rflags, rsp, ss on the stack.
+  void take_gate(unsigned vector, std::uint64_t saved_rip, bool error_code) {
+    const std::uint64_t frame[] = {saved_rip, 0x10, 0x102, kStack, 0x18};
+    x86::CoreRegs core = vcpu().core();
+    core.gpr[x86::kRsp] = kStack - sizeof frame;
+    for (std::size_t i = 0; i < std::size(frame); ++i) {
+      machine_.memory().put(core.gpr[x86::kRsp] + 8 * i, frame[i]);
+    }
+    if (error_code) core.gpr[x86::kRsp] -= 8;
+    core.rip = handler(vector);
+    vcpu().set_core(core);
+  }
+  std::uint64_t saved_flags() { return *machine_.memory().load_at<std::uint64_t>(Gpa{kStack - 24}); }
+  std::uint64_t slot_of(unsigned vector) {
+    for (unsigned i = 0; i < 4; ++i) {
+      const auto& slot = vcpu().wish().slots[i];
+      if (slot && slot->at == Gva{handler(vector)}) return x86::bit(i);
+    }
+    return 0;
+  }
+};
+
+TEST_F(PolicySteps, WaitAtTheLikelyHandlers) {
+  start();
+  EXPECT_TRUE(vcpu().wish().step);
+  EXPECT_NE(slot_of(14), 0u);
+  EXPECT_NE(slot_of(13), 0u);
+}
+
+TEST_F(PolicySteps, EndAtAHandlerWithTfTakenOutOfTheFrame) {
+  start();
+  const std::uint64_t bit = slot_of(14);
+  take_gate(14, kCode, true);
+  api::DebugExit how{.int3 = false, .dr6 = bit};
+  EXPECT_EQ(policy_.on_debug_exit(vcpu(), how), Verdict::kStop);
+  EXPECT_EQ(how.dr6, x86::dr6::kBs);  // a step's end, and no hit of a slot that somebody else may have
+  EXPECT_EQ(saved_flags(), 2u);
+}
+
+TEST_F(PolicySteps, LeaveAFrameAloneThatIsNotTheInstructions) {
+  start();
+  const std::uint64_t bit = slot_of(14);
+  take_gate(14, kCode + 0x1000, true);
+  EXPECT_EQ(trap(bit), Verdict::kStop);
+  EXPECT_EQ(saved_flags(), 0x102u);
+}
+
+TEST_F(PolicySteps, LeaveTheGuestsOwnTfAlone) {
+  set_flags(x86::rflags::kAlways1 | x86::rflags::kTf);
+  start();
+  const std::uint64_t bit = slot_of(14);
+  take_gate(14, kCode, true);
+  EXPECT_EQ(trap(bit), Verdict::kStop);
+  EXPECT_EQ(saved_flags(), 0x102u);
+}
+
+TEST_F(PolicySteps, TakeRegistersFromBreakpointsButNotFromWatchpoints) {
+  PointSnapshot points;
+  points.slots[0] = x86::DebugSlot{Gva{fakes::kData}, 8, x86::WatchKind::kWrite};
+  for (std::size_t i = 1; i < 4; ++i) {
+    points.slots[i] = x86::DebugSlot{.at = Gva{kCode + 0x10 * i}};
+    points.slot_places[i] = std::make_shared<Place>(Place{Gva{kCode + 0x10 * i}, {wish()}, {}});
+  }
+  const auto first = points.slots[0];
+  set_points(points);
+  start();
+  EXPECT_EQ(vcpu().wish().slots[0], first);
+  EXPECT_NE(slot_of(14), 0u);
+  EXPECT_NE(slot_of(13), 0u);
+  run().step = false;
+  start();
+  EXPECT_EQ(vcpu().wish().slots, points.slots);
+}
+
+TEST_F(PolicySteps, KeepTheRegisterOfABreakpointHereThatHasNotBeenMet) {
+  PointSnapshot points;
+  for (std::size_t i = 0; i < 4; ++i) {
+    points.slots[i] = x86::DebugSlot{.at = Gva{kCode}};
+    points.slot_places[i] = std::make_shared<Place>(Place{Gva{kCode}, {wish()}, {}});
+  }
+  set_points(points);
+  start();
+  EXPECT_EQ(vcpu().wish().slots, points.slots);
+  run().pass_breakpoint = true;
+  start();
+  EXPECT_NE(slot_of(14), 0u);
+}
+
+TEST_F(PolicySteps, DoNotWaitWhereTheyBegin) {
+  vcpu().set_rip(handler(14));
+  start();
+  EXPECT_EQ(slot_of(14), 0u);
+  EXPECT_NE(slot_of(13), 0u);
+}
+
+TEST_F(PolicySteps, AreAsGoodAsOverWhereADebugRegisterWaits) {
+  start();
+  EXPECT_FALSE(policy_.unfinished(vcpu()));  // not begun: a pause may come first
+  take_gate(14, kCode, true);
+  EXPECT_TRUE(policy_.unfinished(vcpu()));
+  vcpu().set_rip(kHandler + 0x800);
+  EXPECT_FALSE(policy_.unfinished(vcpu()));  // who knows where: a pause must not wait for it
+}
+
+TEST_F(PolicySteps, OfTheGuestsOwnInt3AreSeenByNobody) {
+  run().step = false;
+  set_points(int3_at(kCode + 1));
+  machine_.put(kCode, {0xcc});
+  start();
+  EXPECT_EQ(int3(), Verdict::kResume);
+  EXPECT_EQ(vcpu().own_int3, 0);
+  EXPECT_FALSE(vcpu().wish().trap_int3);
+  EXPECT_TRUE(vcpu().wish().step);
+  EXPECT_TRUE(vcpu().wish().hold_interrupts);
+  const std::uint64_t bit = slot_of(3);
+  take_gate(3, kCode + 1, false);
+  EXPECT_EQ(trap(bit), Verdict::kResume);
+  EXPECT_EQ(saved_flags(), 2u);
+  EXPECT_TRUE(vcpu().wish().trap_int3);
+  EXPECT_FALSE(vcpu().wish().step);
+}
+
+TEST_F(PolicySteps, OfAnInt3ThatHasBeenPatchedAwayEndBehindWhatIsThereNow) {
+  run().step = false;
+  set_points(int3_at(kCode + 1));
+  start();
+  EXPECT_EQ(int3(), Verdict::kResume);  // the guest's code is a nop again
+  vcpu().set_rip(kCode + 1);
+  EXPECT_EQ(trap(x86::dr6::kBs), Verdict::kResume);
+  EXPECT_EQ(vcpu().own_int3, 0);
+  EXPECT_THAT(vcpu().own_traps, testing::IsEmpty());
+  EXPECT_TRUE(vcpu().wish().trap_int3);
 }
 
 }  // namespace
