@@ -58,8 +58,9 @@ class Model {
   void told(TracerId who, const StopEvent& event);
   void told_end(TracerId who);
 
-  // What the guest does.  `stands`: it has left the guest without having moved.
-  void advanced(VcpuId vcpu, bool stands);
+  // What the guest does: an instruction, or less, on a vCPU that stood there before and may have come out.
+  enum class Then : std::uint8_t { kGoesOn, kComesOut };
+  void advanced(VcpuId vcpu, Gva before, Then then);
   void died(VcpuId vcpu);
   void follow();  // what parked vCPUs have done
   void end() { over_ = true; }
@@ -122,7 +123,7 @@ class Model {
   void leave(VcpuId vcpu);
   void watched(VcpuId vcpu, Gpa written);
   void count_steps(VcpuId vcpu);
-  void judge(VcpuId vcpu);
+  void judge(VcpuId vcpu, Then then);
   void take(Seat& seat, VcpuId vcpu);
   void will_hear(TracerId who, VcpuId vcpu, Due due);
   void excuse(TracerId who);

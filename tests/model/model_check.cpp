@@ -76,21 +76,22 @@ void Model::count_steps(VcpuId vcpu) {
   }
 }
 
-void Model::advanced(VcpuId vcpu, bool stands) {
+void Model::advanced(VcpuId vcpu, Gva before, Then then) {
   ++cpu(vcpu).advanced;
   sync(vcpu);
-  if (stands) judge(vcpu);
+  if (guest_.rip(vcpu) == before) judge(vcpu, then);
 }
 
 // The breakpoints here are asked, with the conditions of those who set them.  Asked once more at the same
 // arrival, they may have changed: nobody has to be told then, and nobody may be told twice.
-void Model::judge(VcpuId vcpu) {
+void Model::judge(VcpuId vcpu, Then then) {
   const Gva here = guest_.rip(vcpu);
   const bool first = !std::exchange(cpu(vcpu).judged, true);
   for (auto& [who, seat] : seats_) {
     for (const auto& [spec, point] : seat.points) {
       if (!is_breakpoint(spec.kind) || spec.at != here || !point.inserted) continue;
       if (cpu(vcpu).told.contains(who) || (point.settled && !stops(point.when, vcpu))) continue;
+      if (!point.settled && then == Then::kGoesOn) continue;
       will_hear(who, vcpu, {.reason = reason_of(spec.kind), .at = here, .required = first && point.settled});
     }
   }
