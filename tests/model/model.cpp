@@ -130,6 +130,33 @@ bool Model::may_resume(TracerId who) const {
   return !over_ && (seat.non_stop || std::ranges::all_of(seat.stopped, std::identity{}));
 }
 
+bool Model::anyone_at(Gva at) const {
+  return std::ranges::any_of(seats_, [at](const auto& entry) {
+    return std::ranges::any_of(entry.second.points, [at](const auto& point) {
+      return is_breakpoint(point.first.kind) && point.first.at == at;
+    });
+  });
+}
+
+// A hit that it has not been told of when it goes on is void if the point has gone, or the vCPU has been
+// moved.
+void Model::void_hits(TracerId who, const Seat& seat) {
+  if (seat.released) return;  // there may be hits that the hub has not heard of
+  for (const VcpuId vcpu : vcpus()) {
+    Cpu& one = cpu(vcpu);
+    const auto due = one.due.find(who);
+    if (due == one.due.end()) continue;
+    const Gva here = guest_.rip(vcpu);
+    const std::size_t gone = std::erase_if(due->second, [&](const Due& each) {
+      const auto is_its_own = [&](const auto& point) {
+        return reason_of(point.first.kind) == each.reason && point.first.at == each.at;
+      };
+      return is_break(each.reason) && (each.at != here || std::ranges::none_of(seat.points, is_its_own));
+    });
+    if (gone > 0 && !anyone_at(here)) one.judged = false;
+  }
+}
+
 void Model::resume(TracerId who, const std::vector<ResumeAction>& actions) {
   Seat& seat = seats_.at(who);
   const std::vector<bool> was_stopped = seat.stopped;
@@ -139,6 +166,7 @@ void Model::resume(TracerId who, const std::vector<ResumeAction>& actions) {
     return action.kind != ResumeAction::Kind::kContinue && machine_.vcpu(action.vcpu).running();
   };
   if (!seat.non_stop) {
+    void_hits(who, seat);
     seat.stopped.assign(cpus_.size(), false);
     if (std::ranges::any_of(actions, dead)) return;  // it will be told of that again
     if (std::ranges::any_of(actions, has_run_on)) {

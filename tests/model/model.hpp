@@ -124,6 +124,8 @@ class Model {
   void watched(VcpuId vcpu, Gpa written);
   void count_steps(VcpuId vcpu);
   void judge(VcpuId vcpu, Then then);
+  void void_hits(TracerId who, const Seat& seat);
+  bool anyone_at(Gva at) const;
   void take(Seat& seat, VcpuId vcpu);
   void will_hear(TracerId who, VcpuId vcpu, Due due);
   void excuse(TracerId who);

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "arch/result.hpp"
 #include "tests/model/model.hpp"
 
 namespace ringside::model {
@@ -187,10 +188,13 @@ bool Model::has_int3(Gpa at) const {
 }
 
 void Model::check_ram() {
-  for (std::uint64_t at = 0; at < guest_.ram().size(); ++at) {
-    const std::uint8_t there = machine_.byte(at);
-    if (there == guest_.ram()[at] || (there == 0xcc && has_int3(Gpa{at}))) continue;
-    return complain(fmt::format("RAM at {:#x} is {:#x}, not {:#x}", at, there, guest_.ram()[at]));
+  const Bytes& own = guest_.ram();
+  Bytes there(own.size());
+  RS_CHECK(machine_.memory().read(Gpa{0}, there));
+  if (there == own) return;
+  for (std::size_t at = 0; at < own.size(); ++at) {
+    if (there[at] == own[at] || (there[at] == 0xcc && has_int3(Gpa{at}))) continue;
+    return complain(fmt::format("RAM at {:#x} is {:#x}, not {:#x}", at, there[at], own[at]));
   }
 }
 

@@ -129,6 +129,24 @@ TEST_F(HubConflicts, ABreakpointThatOneRemovesWhileItIsBeingHitIsStillTheOthers)
   EXPECT_EQ(reason(take_stop(*second_)), StopReason::kSoftwareBreak);
 }
 
+TEST_F(HubConflicts, AHitThatIsVoidForOneIsNotToldToTheOtherAgain) {
+  vcpu(1).set_rip(kCode);
+  ASSERT_TRUE(insert(*first_, software(kCode + 1)));
+  ASSERT_TRUE(insert(*second_, software(kCode + 1)));
+  for (int i = 0; i < 2; ++i) vcpu(0).advance(), vcpu(1).advance();
+  poll();
+  ASSERT_THAT(first_->stops, SizeIs(1));
+  ASSERT_THAT(second_->stops, SizeIs(1));
+  resume_all(*second_);  // hears of the second vCPU
+  ASSERT_THAT(second_->stops, SizeIs(2));
+  ASSERT_TRUE(remove(*first_, software(kCode + 1)));
+  resume_all(*first_);
+  resume_all(*second_);
+  execute(3);
+  EXPECT_THAT(first_->stops, SizeIs(1));
+  EXPECT_THAT(second_->stops, SizeIs(2));
+}
+
 TEST_F(HubConflicts, AtOneBreakpointNonStopHoldsItsVcpuAndAllStopHoldsAll) {
   first_->port->set_non_stop(true);
   ASSERT_TRUE(insert(*first_, software(kCode + 3)));
