@@ -66,6 +66,7 @@ void Model::attached(TracerId who, bool non_stop, bool observer) {
                  .stopped = none,
                  .asked = none,
                  .holds = none,
+                 .held_since = std::vector<int>(cpus_.size()),
                  .orders = {},
                  .points = {}};
 }
@@ -95,12 +96,22 @@ void Model::became_observer(TracerId who) {
   seat.asked.assign(cpus_.size(), false);
 }
 
+void Model::hold(Seat& seat, VcpuId vcpu) {
+  if (seat.holds[vcpu.number]) return;
+  seat.holds[vcpu.number] = true;
+  seat.held_since[vcpu.number] = machine_.vcpu(vcpu).runs;
+}
+
+void Model::hold_all(Seat& seat) {
+  for (const VcpuId vcpu : vcpus()) hold(seat, vcpu);
+}
+
 void Model::stop_all(TracerId who) {
   Seat& seat = seats_.at(who);
   seat.asked.assign(cpus_.size(), true);
   if (seat.observer || over_) return;
   seat.stopped.assign(cpus_.size(), false);
-  seat.holds.assign(cpus_.size(), true);
+  hold_all(seat);
   waiting_ = false;
 }
 
@@ -109,7 +120,7 @@ void Model::interrupt(TracerId who) {
   if (seat.observer) seat.asked.assign(cpus_.size(), true);
   if (seat.observer || over_ || seat.stopped[0]) return;
   seat.asked.assign(cpus_.size(), true);
-  seat.holds.assign(cpus_.size(), true);
+  hold_all(seat);
 }
 
 void Model::stop(TracerId who, VcpuId vcpu) {
@@ -117,7 +128,7 @@ void Model::stop(TracerId who, VcpuId vcpu) {
   if (seat.observer) seat.asked[vcpu.number] = true;
   if (seat.observer || over_ || seat.stopped[vcpu.number]) return;
   seat.asked[vcpu.number] = true;
-  seat.holds[vcpu.number] = true;
+  hold(seat, vcpu);
 }
 
 bool Model::may_stop_all(TracerId who) const {
@@ -171,7 +182,7 @@ void Model::resume(TracerId who, const std::vector<ResumeAction>& actions) {
     if (std::ranges::any_of(actions, dead)) return;  // it will be told of that again
     if (std::ranges::any_of(actions, has_run_on)) {
       seat.asked.assign(cpus_.size(), true);
-      seat.holds.assign(cpus_.size(), true);
+      hold_all(seat);
       return;
     }
   }
@@ -182,7 +193,7 @@ void Model::resume(TracerId who, const std::vector<ResumeAction>& actions) {
     if (cpus_[n].dead) continue;
     if (has_run_on(action)) {
       seat.asked[n] = true;
-      seat.holds[n] = true;
+      hold(seat, action.vcpu);
       continue;
     }
     // The hub may not know yet that it is out of the guest.
@@ -274,7 +285,7 @@ void Model::died(VcpuId vcpu) {
       for (const VcpuId each : vcpus()) {
         if (!seat.stopped[each.number]) seat.asked[each.number] = true;
       }
-      seat.holds.assign(cpus_.size(), true);
+      hold_all(seat);
     } else {
       take(seat, vcpu);
     }
@@ -297,9 +308,9 @@ std::vector<PointSpec> Model::points_of(TracerId who) const {
 void Model::take(Seat& seat, VcpuId vcpu) {
   if (!seat.stopped[vcpu.number]) return;
   if (seat.non_stop) {
-    seat.holds[vcpu.number] = true;
+    hold(seat, vcpu);
   } else {
-    seat.holds.assign(cpus_.size(), true);
+    hold_all(seat);
   }
 }
 
@@ -353,7 +364,7 @@ void Model::hears(TracerId who, Seat& seat, const StopEvent& event) {
     if (seat.non_stop && each != vcpu) continue;
     seat.stopped[each.number] = true;
     seat.asked[each.number] = false;
-    seat.holds[each.number] = true;
+    hold(seat, each);
   }
 }
 

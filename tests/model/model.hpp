@@ -99,6 +99,7 @@ class Model {
     std::vector<bool> stopped;       // each vCPU, as it has been told
     std::vector<bool> asked;         // to stop
     std::vector<bool> holds;         // as far as can be known: the hub is ahead until it has told
+    std::vector<int> held_since;     // the vCPU's run() that was the last before
     std::map<VcpuId, Order> orders;  // steps
     std::map<PointSpec, Point> points;
   };
@@ -126,6 +127,8 @@ class Model {
   void judge(VcpuId vcpu, Then then);
   void void_hits(TracerId who, const Seat& seat);
   bool anyone_at(Gva at) const;
+  void hold(Seat& seat, VcpuId vcpu);
+  void hold_all(Seat& seat);
   void take(Seat& seat, VcpuId vcpu);
   void will_hear(TracerId who, VcpuId vcpu, Due due);
   void excuse(TracerId who);

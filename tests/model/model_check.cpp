@@ -115,6 +115,12 @@ void Model::check() {
     const fakes::FakeVcpu& one = machine_.vcpu(vcpu);
     const bool may = !held(vcpu) || one.pause_asked() || alone() == vcpu;
     if (one.running() && !may) complain(fmt::format("CPU {} runs while it is held", vcpu.number));
+    for (const auto& [who, seat] : seats_) {
+      const std::size_t n = vcpu.number;
+      if (seat.holds[n] && one.runs > seat.held_since[n]) {
+        complain(fmt::format("CPU {} has been set going while tracer {} holds it", n, who.number));
+      }
+    }
     if (!one.own_traps.empty()) complain("a debug exception of ours went to the guest");
   }
 }
