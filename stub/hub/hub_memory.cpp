@@ -159,9 +159,10 @@ void TracerPort::search_memory(VcpuId vcpu, AddressSpace space, Gva at, std::uin
                   done(unexpected(std::move(data).error()));
                   return;
                 }
-                const auto found = std::ranges::search(*data, pattern);
-                if (!found.empty()) {
-                  done(std::optional(at + static_cast<std::uint64_t>(found.begin() - data->begin())));
+                // Not ranges::search: clang 14 does not take libstdc++ 12's subrange.
+                const auto found = std::search(data->begin(), data->end(), pattern.begin(), pattern.end());
+                if (found != data->end()) {
+                  done(std::optional(at + static_cast<std::uint64_t>(found - data->begin())));
                   return;
                 }
                 if (data->size() < piece || piece == size) {

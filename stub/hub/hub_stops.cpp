@@ -258,17 +258,20 @@ void Hub::deliver(Tracer& tracer) {
   hand_over(tracer, std::move(event));
 }
 
-// A breakpoint event that waited is void when its point has gone or its vCPU has been moved.  The vCPU then
-// counts as not yet having hit it: with the point back in place it hits again, and nothing is lost.
+// A breakpoint event that waited is void when its point has gone or its vCPU has been moved.  Where nobody
+// else has a point the vCPU then counts as not yet having hit it: put back in place it hits again, and
+// nothing is lost.
 void Hub::drop_stale_events(TracerId who, Tracer& tracer) {
   std::erase_if(tracer.pending, [&](const StopEvent& event) {
     const bool software = event.reason == StopReason::kSoftwareBreak;
     if (!software && event.reason != StopReason::kHardwareBreak) return false;
     const auto kind = software ? PointKind::kSoftware : PointKind::kHardware;
-    const auto point = points_.points().find({.kind = kind, .at = event.at, .length = 1});
-    const bool stands = point != points_.points().end() && point->second.contains(who);
-    if (stands && at(event.vcpu).context.linear_rip() == event.at) return false;
-    at(event.vcpu).hit.reset();
+    Vcpu& vcpu = at(event.vcpu);
+    const bool stands = vcpu.context.linear_rip() == event.at;
+    if (stands && points_.claim(who, {.kind = kind, .at = event.at, .length = 1}) != nullptr) return false;
+    const bool others =
+        points_.has(PointKind::kSoftware, event.at) || points_.has(PointKind::kHardware, event.at);
+    if (stands && !others) vcpu.hit.reset();
     return true;
   });
 }

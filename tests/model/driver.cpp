@@ -136,10 +136,11 @@ void Driver::finish() {
 void Driver::advance(VcpuId vcpu) {
   fakes::FakeVcpu& one = machine_.vcpu(vcpu);
   if (!one.running() || model_.over()) return;
-  const std::uint64_t before = one.rip();
+  const Gva before{one.rip()};
   const bool went_on = one.advance();
-  note("  CPU {} from {:#x} to {:#x}{}", vcpu.number, before, one.rip(), went_on ? "" : ", and comes out");
-  model_.advanced(vcpu, one.rip() == before);
+  note("  CPU {} from {:#x} to {:#x}{}", vcpu.number, before.value, one.rip(),
+       went_on ? "" : ", and comes out");
+  model_.advanced(vcpu, before, went_on ? Model::Then::kGoesOn : Model::Then::kComesOut);
 }
 
 Bytes random_script(std::uint64_t seed, std::size_t length) {

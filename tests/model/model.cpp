@@ -66,6 +66,7 @@ void Model::attached(TracerId who, bool non_stop, bool observer) {
                  .stopped = none,
                  .asked = none,
                  .holds = none,
+                 .held_since = std::vector<int>(cpus_.size()),
                  .orders = {},
                  .points = {}};
 }
@@ -95,12 +96,22 @@ void Model::became_observer(TracerId who) {
   seat.asked.assign(cpus_.size(), false);
 }
 
+void Model::hold(Seat& seat, VcpuId vcpu) {
+  if (seat.holds[vcpu.number]) return;
+  seat.holds[vcpu.number] = true;
+  seat.held_since[vcpu.number] = machine_.vcpu(vcpu).runs;
+}
+
+void Model::hold_all(Seat& seat) {
+  for (const VcpuId vcpu : vcpus()) hold(seat, vcpu);
+}
+
 void Model::stop_all(TracerId who) {
   Seat& seat = seats_.at(who);
   seat.asked.assign(cpus_.size(), true);
   if (seat.observer || over_) return;
   seat.stopped.assign(cpus_.size(), false);
-  seat.holds.assign(cpus_.size(), true);
+  hold_all(seat);
   waiting_ = false;
 }
 
@@ -109,7 +120,7 @@ void Model::interrupt(TracerId who) {
   if (seat.observer) seat.asked.assign(cpus_.size(), true);
   if (seat.observer || over_ || seat.stopped[0]) return;
   seat.asked.assign(cpus_.size(), true);
-  seat.holds.assign(cpus_.size(), true);
+  hold_all(seat);
 }
 
 void Model::stop(TracerId who, VcpuId vcpu) {
@@ -117,7 +128,7 @@ void Model::stop(TracerId who, VcpuId vcpu) {
   if (seat.observer) seat.asked[vcpu.number] = true;
   if (seat.observer || over_ || seat.stopped[vcpu.number]) return;
   seat.asked[vcpu.number] = true;
-  seat.holds[vcpu.number] = true;
+  hold(seat, vcpu);
 }
 
 bool Model::may_stop_all(TracerId who) const {
@@ -130,6 +141,33 @@ bool Model::may_resume(TracerId who) const {
   return !over_ && (seat.non_stop || std::ranges::all_of(seat.stopped, std::identity{}));
 }
 
+bool Model::anyone_at(Gva at) const {
+  return std::ranges::any_of(seats_, [at](const auto& entry) {
+    return std::ranges::any_of(entry.second.points, [at](const auto& point) {
+      return is_breakpoint(point.first.kind) && point.first.at == at;
+    });
+  });
+}
+
+// A hit that it has not been told of when it goes on is void if the point has gone, or the vCPU has been
+// moved.
+void Model::void_hits(TracerId who, const Seat& seat) {
+  if (seat.released) return;  // there may be hits that the hub has not heard of
+  for (const VcpuId vcpu : vcpus()) {
+    Cpu& one = cpu(vcpu);
+    const auto due = one.due.find(who);
+    if (due == one.due.end()) continue;
+    const Gva here = guest_.rip(vcpu);
+    const std::size_t gone = std::erase_if(due->second, [&](const Due& each) {
+      const auto is_its_own = [&](const auto& point) {
+        return reason_of(point.first.kind) == each.reason && point.first.at == each.at;
+      };
+      return is_break(each.reason) && (each.at != here || std::ranges::none_of(seat.points, is_its_own));
+    });
+    if (gone > 0 && !anyone_at(here)) one.judged = false;
+  }
+}
+
 void Model::resume(TracerId who, const std::vector<ResumeAction>& actions) {
   Seat& seat = seats_.at(who);
   const std::vector<bool> was_stopped = seat.stopped;
@@ -139,11 +177,12 @@ void Model::resume(TracerId who, const std::vector<ResumeAction>& actions) {
     return action.kind != ResumeAction::Kind::kContinue && machine_.vcpu(action.vcpu).running();
   };
   if (!seat.non_stop) {
+    void_hits(who, seat);
     seat.stopped.assign(cpus_.size(), false);
     if (std::ranges::any_of(actions, dead)) return;  // it will be told of that again
     if (std::ranges::any_of(actions, has_run_on)) {
       seat.asked.assign(cpus_.size(), true);
-      seat.holds.assign(cpus_.size(), true);
+      hold_all(seat);
       return;
     }
   }
@@ -154,7 +193,7 @@ void Model::resume(TracerId who, const std::vector<ResumeAction>& actions) {
     if (cpus_[n].dead) continue;
     if (has_run_on(action)) {
       seat.asked[n] = true;
-      seat.holds[n] = true;
+      hold(seat, action.vcpu);
       continue;
     }
     // The hub may not know yet that it is out of the guest.
@@ -246,7 +285,7 @@ void Model::died(VcpuId vcpu) {
       for (const VcpuId each : vcpus()) {
         if (!seat.stopped[each.number]) seat.asked[each.number] = true;
       }
-      seat.holds.assign(cpus_.size(), true);
+      hold_all(seat);
     } else {
       take(seat, vcpu);
     }
@@ -269,9 +308,9 @@ std::vector<PointSpec> Model::points_of(TracerId who) const {
 void Model::take(Seat& seat, VcpuId vcpu) {
   if (!seat.stopped[vcpu.number]) return;
   if (seat.non_stop) {
-    seat.holds[vcpu.number] = true;
+    hold(seat, vcpu);
   } else {
-    seat.holds.assign(cpus_.size(), true);
+    hold_all(seat);
   }
 }
 
@@ -330,7 +369,7 @@ void Model::hears(TracerId who, Seat& seat, const StopEvent& event) {
     if (seat.non_stop && each != vcpu) continue;
     seat.stopped[each.number] = true;
     seat.asked[each.number] = false;
-    seat.holds[each.number] = true;
+    hold(seat, each);
   }
 }
 

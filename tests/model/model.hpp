@@ -58,8 +58,9 @@ class Model {
   void told(TracerId who, const StopEvent& event);
   void told_end(TracerId who);
 
-  // What the guest does.  `stands`: it has left the guest without having moved.
-  void advanced(VcpuId vcpu, bool stands);
+  // What the guest does: an instruction, or less, on a vCPU that stood there before and may have come out.
+  enum class Then : std::uint8_t { kGoesOn, kComesOut };
+  void advanced(VcpuId vcpu, Gva before, Then then);
   void died(VcpuId vcpu);
   void follow();  // what parked vCPUs have done
   void end() { over_ = true; }
@@ -98,6 +99,7 @@ class Model {
     std::vector<bool> stopped;       // each vCPU, as it has been told
     std::vector<bool> asked;         // to stop
     std::vector<bool> holds;         // as far as can be known: the hub is ahead until it has told
+    std::vector<int> held_since;     // the vCPU's run() that was the last before
     std::map<VcpuId, Order> orders;  // steps
     std::map<PointSpec, Point> points;
   };
@@ -122,7 +124,11 @@ class Model {
   void leave(VcpuId vcpu);
   void watched(VcpuId vcpu, Gpa written);
   void count_steps(VcpuId vcpu);
-  void judge(VcpuId vcpu);
+  void judge(VcpuId vcpu, Then then);
+  void void_hits(TracerId who, const Seat& seat);
+  bool anyone_at(Gva at) const;
+  void hold(Seat& seat, VcpuId vcpu);
+  void hold_all(Seat& seat);
   void take(Seat& seat, VcpuId vcpu);
   void will_hear(TracerId who, VcpuId vcpu, Due due);
   void excuse(TracerId who);

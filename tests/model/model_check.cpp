@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "arch/result.hpp"
 #include "tests/model/model.hpp"
 
 namespace ringside::model {
@@ -76,21 +77,22 @@ void Model::count_steps(VcpuId vcpu) {
   }
 }
 
-void Model::advanced(VcpuId vcpu, bool stands) {
+void Model::advanced(VcpuId vcpu, Gva before, Then then) {
   ++cpu(vcpu).advanced;
   sync(vcpu);
-  if (stands) judge(vcpu);
+  if (guest_.rip(vcpu) == before) judge(vcpu, then);
 }
 
 // The breakpoints here are asked, with the conditions of those who set them.  Asked once more at the same
 // arrival, they may have changed: nobody has to be told then, and nobody may be told twice.
-void Model::judge(VcpuId vcpu) {
+void Model::judge(VcpuId vcpu, Then then) {
   const Gva here = guest_.rip(vcpu);
   const bool first = !std::exchange(cpu(vcpu).judged, true);
   for (auto& [who, seat] : seats_) {
     for (const auto& [spec, point] : seat.points) {
       if (!is_breakpoint(spec.kind) || spec.at != here || !point.inserted) continue;
       if (cpu(vcpu).told.contains(who) || (point.settled && !stops(point.when, vcpu))) continue;
+      if (!point.settled && then == Then::kGoesOn) continue;
       will_hear(who, vcpu, {.reason = reason_of(spec.kind), .at = here, .required = first && point.settled});
     }
   }
@@ -113,6 +115,12 @@ void Model::check() {
     const fakes::FakeVcpu& one = machine_.vcpu(vcpu);
     const bool may = !held(vcpu) || one.pause_asked() || alone() == vcpu;
     if (one.running() && !may) complain(fmt::format("CPU {} runs while it is held", vcpu.number));
+    for (const auto& [who, seat] : seats_) {
+      const std::size_t n = vcpu.number;
+      if (seat.holds[n] && one.runs > seat.held_since[n]) {
+        complain(fmt::format("CPU {} has been set going while tracer {} holds it", n, who.number));
+      }
+    }
     if (!one.own_traps.empty()) complain("a debug exception of ours went to the guest");
   }
 }
@@ -186,10 +194,13 @@ bool Model::has_int3(Gpa at) const {
 }
 
 void Model::check_ram() {
-  for (std::uint64_t at = 0; at < guest_.ram().size(); ++at) {
-    const std::uint8_t there = machine_.byte(at);
-    if (there == guest_.ram()[at] || (there == 0xcc && has_int3(Gpa{at}))) continue;
-    return complain(fmt::format("RAM at {:#x} is {:#x}, not {:#x}", at, there, guest_.ram()[at]));
+  const Bytes& own = guest_.ram();
+  Bytes there(own.size());
+  RS_CHECK(machine_.memory().read(Gpa{0}, there));
+  if (there == own) return;
+  for (std::size_t at = 0; at < own.size(); ++at) {
+    if (there[at] == own[at] || (there[at] == 0xcc && has_int3(Gpa{at}))) continue;
+    return complain(fmt::format("RAM at {:#x} is {:#x}, not {:#x}", at, there[at], own[at]));
   }
 }
 

@@ -332,7 +332,9 @@ class Monitor(WithARunningGuest):
         text = re.search(r"= (0x[0-9a-f]+)", out["text"])[1]
         self.assertIn(f"_text {text} offset", out["kaslr"])
         self.assertIn("monitor help", out["none"])
-        self.assertRegex(out["probes"], r"tracer \d+ by")
+        for probe in (r"break 0x[0-9a-f]+, tracer \d+, by ", r"hbreak 0x[0-9a-f]+, tracer \d+, by debug register",
+                      r"watch 0x[0-9a-f]+\+4, tracer \d+, by debug register"):
+            self.assertRegex(out["probes"], probe)
 
 
 if __name__ == "__main__":

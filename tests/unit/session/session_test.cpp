@@ -191,6 +191,27 @@ TEST_F(SessionEnd, ClientThatNeverReadsIsDroppedAndItsHoldsAreGoneWhileAnotherGo
   EXPECT_EQ(ask(other, "m8000,2"), framed("9090"));
 }
 
+// `%Stop` is out, and vStopped never comes.
+TEST_F(SessionEnd, ClientThatLeavesOrHangsInTheMiddleOfANoticeHoldsNobodyElse) {
+  Remote other = connect_and_stop();
+  EXPECT_EQ(ask(other, "vCont;c"), "");
+  Remote hangs = connect();
+  ask(hangs, "QStartNoAckMode");
+  EXPECT_EQ(ask(hangs, "QNonStop:1"), framed("OK"));
+  EXPECT_THAT(ask(hangs, "vCont;t:1"), StartsWith(framed("OK") + "%Stop:T00thread:1;"));
+  EXPECT_FALSE(running(0));
+  EXPECT_TRUE(running(1));
+
+  EXPECT_THAT(say(other, "\x03"), StartsWith("$T02"));
+  EXPECT_EQ(ask(other, "m8000,1"), framed("90"));
+  ask(other, "vCont;c");
+  EXPECT_TRUE(running(1));
+  hangs.close();
+  settle();
+
+  EXPECT_TRUE(all_running());
+}
+
 TEST_F(SessionEnd, ClientThatLeavesWithoutReadingIsWaitedForASecond) {
   Remote deaf = connect_and_stop();
   const auto session = last_;
