@@ -28,4 +28,18 @@ class PhysicalMemory {
   }
 };
 
+// One virtual address space of the guest, as the CPU at hand would see it, with inserted breakpoints hidden.
+class VirtualMemory {
+ public:
+  virtual ~VirtualMemory() = default;
+  [[nodiscard]] virtual bool read(Gva from, MutableByteView to) const noexcept = 0;  // all or nothing; may cross pages
+
+  template <typename T>
+  [[nodiscard]] std::optional<T> load_at(Gva from) const noexcept {
+    T value;
+    if (!read(from, {reinterpret_cast<std::uint8_t*>(&value), sizeof value})) return std::nullopt;
+    return value;
+  }
+};
+
 }  // namespace ringside

@@ -1,0 +1,37 @@
+// System calls as strace prints them: arguments with their types, flags by name, structures and strings out of
+// the process's memory.  What cannot be read prints as the pointer.
+//
+// Thread: any; on vCPU threads nothing here allocates.  Pure but for what `Process` reads.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "arch/bytes.hpp"
+#include "stub/strace/call.hpp"
+
+namespace ringside::strace {
+
+// The call's name, "syscall_0x1f3" for a number that has none.  The text lives for ever.
+std::string_view name_of(Abi abi, std::uint32_t number) noexcept;
+
+// The arguments that are known when the call is made, in order, up to the first that the kernel fills in;
+// separated by Text::kNextArgument.  No parentheses.
+void print_entry(const Call& call, const Process& process, const Style& style, Text& into) noexcept;
+
+// The arguments that print_entry() has left, begun with the separator where one is due; at the return.
+void print_return(const Call& call, const Process& process, const Style& style, Text& into) noexcept;
+
+// What stands behind " = ": "3", "0x7f…", "-1 ENOENT (No such file or directory)", "? ERESTARTSYS (…)",
+// "1 ([{fd=3, revents=POLLIN}])", "3</etc/passwd>".  Descriptors get their path with -y.
+void print_result(const Call& call, const Process& process, const Style& style, Text& into) noexcept;
+
+// exit, exit_group, a successful execve by another thread: " = ?".
+bool never_returns(Abi abi, std::uint32_t number) noexcept;
+
+// "SIGCHLD {si_signo=SIGCHLD, si_code=CLD_EXITED, …}": what stands between "--- " and " ---".  `info` is the
+// kernel's siginfo as it is in memory (asm-generic/siginfo.h), or empty.
+void print_signal(int number, ByteView info, Text& into) noexcept;
+std::string_view signal_name(int number) noexcept;  // "SIGCHLD"; empty for a number that has none
+
+}  // namespace ringside::strace
