@@ -63,6 +63,7 @@ struct CpuContext {
   CoreRegs core;
   PagingState paging;
   CodeSegment cs;
+  std::uint64_t gs_base = 0;  // the hidden base, as segmentation uses it now
 
   CodeSize code_size() const {
     constexpr std::uint64_t kEferLma = 1u << 10;

@@ -136,6 +136,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   std::shared_ptr<const Site> site_at(Gpa where, const Int3Site& site) const;
   std::optional<ScratchPage> reach_scratch(const PointSnapshot& points);
   void memory_written();
+  void replan_points();
 
   // hub_memory.cpp
   void with_context(VcpuId vcpu, std::move_only_function<void(const x86::CpuContext&)> use);

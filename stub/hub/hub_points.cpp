@@ -202,7 +202,10 @@ std::optional<ScratchPage> Hub::reach_scratch(const PointSnapshot& points) {
 
 // What is below an int3 may have changed: conditions are to see it.
 void Hub::memory_written() {
-  if (!memory_.take_changed()) return;
+  if (memory_.take_changed()) replan_points();
+}
+
+void Hub::replan_points() {
   exclusively([this] { points_dirty_ = true; });
   settle();
 }

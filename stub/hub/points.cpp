@@ -1,6 +1,7 @@
 #include "stub/hub/points.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -50,6 +51,19 @@ bool put(x86::DebugSlots& slots, const x86::DebugSlots& before, const x86::Debug
     }
   }
   return false;
+}
+
+constexpr int kCannotBeInt3 = -1;
+constexpr int kMostBusy = 64;
+
+// How often a breakpoint has been hit, in steps wide enough that two of the same kind do not change places.
+int busyness(const PointTable& table, Gva at) {
+  std::uint64_t hits = 0;
+  for (const auto& [owner, claim] :
+       table.points().at({.kind = PointKind::kSoftware, .at = at, .length = 1})) {
+    hits += claim.counters->hits.load(std::memory_order_relaxed);
+  }
+  return static_cast<int>(std::bit_width(hits / kBusyHits));
 }
 
 x86::DebugSlot execute_slot(Gva at) { return {.at = at, .length = 1, .kind = x86::WatchKind::kExecute}; }
@@ -131,17 +145,17 @@ Result<Mechanisms> plan_mechanisms(const PointTable& table, const Mechanisms& cu
       if (!put(next.slots, current.slots, piece)) return no_slot_left(table);
     }
   }
-  // Who needs a slot most comes first: no memory for an int3, then who has one already, then the others.
+  // Who needs a slot most comes first: no memory for an int3, then who is hit most, then who has one already.
   const auto rank = [&](Gva at) {
-    if (!current.int3.contains(at) && !mapped(at)) return 0;
-    return in_slots(current.slots, execute_slot(at)) ? 1 : 2;
+    if (!current.int3.contains(at) && !mapped(at)) return kCannotBeInt3;
+    return 2 * (kMostBusy - busyness(table, at)) - (in_slots(current.slots, execute_slot(at)) ? 1 : 0);
   };
   std::vector<std::pair<int, Gva>> ranked;
   for (const Gva at : software) ranked.emplace_back(rank(at), at);
   std::ranges::stable_sort(ranked, {}, &std::pair<int, Gva>::first);
   for (const auto& [order, at] : ranked) {
     if (put(next.slots, current.slots, execute_slot(at))) continue;
-    if (order == 0) {
+    if (order == kCannotBeInt3) {
       return fail(Errc::kNotMapped,
                   fmt::format("{:#x} is not mapped yet and no debug register is left for it", at.value));
     }

@@ -2,7 +2,8 @@
 //
 // A point's meaning (owners, kind) is kept apart from its mechanism: a debug register, which the guest cannot
 // see, or an int3 in its memory.  Debug registers are used first; software breakpoints move to int3 when
-// watchpoints and hardware breakpoints need the registers, or when they run out.
+// watchpoints and hardware breakpoints need the registers, or when they run out.  Those that are hit most
+// have them.
 // Thread: hub.
 #pragma once
 
@@ -65,6 +66,10 @@ class PointTable {
   // Counting goes on when a point is removed and inserted again, as gdb does at every stop.
   std::map<std::pair<TracerId, PointSpec>, std::shared_ptr<PointCounters>> counters_;
 };
+
+// From so many hits on, and again at each doubling, it is looked whether a point deserves a debug register:
+// a hit there costs a sixth less.
+inline constexpr std::uint64_t kBusyHits = 1024;
 
 // Which mechanism carries each point.
 struct Mechanisms {

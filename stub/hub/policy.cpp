@@ -1,5 +1,7 @@
 #include "stub/hub/policy.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "arch/x86/control.hpp"
@@ -59,10 +61,11 @@ Judgement failed(const Place::Wish& wish, const agent::Outcome& outcome, const a
 }
 
 // One tracer's opinion of a hit.  What cannot be evaluated stops, and says why (gdb manual, "Conditions").
-Judgement judge(const Place::Wish& wish, VcpuEnvironment& environment) {
+Judgement judge(const Place::Wish& wish, VcpuEnvironment& environment, const tracer::Hit& hit) {
   wish.claim.counters->hits.fetch_add(1, kRelaxed);
   const PointActions* actions = wish.claim.actions.get();
   if (actions == nullptr) return {true, {}};
+  if (actions->watcher) return {actions->watcher->on_hit(hit), {}};
   environment.serve(wish);
   bool holds = actions->conditions.empty();
   for (const agent::Program& condition : actions->conditions) {
@@ -79,10 +82,17 @@ Judgement judge(const Place::Wish& wish, VcpuEnvironment& environment) {
   return {false, {}};
 }
 
+bool has_become_busy(const Place& place) {
+  return std::ranges::any_of(place.wishes, [](const Place::Wish& wish) {
+    const std::uint64_t hits = wish.claim.counters->hits.load(kRelaxed);
+    return hits >= kBusyHits && std::has_single_bit(hits);
+  });
+}
+
 }  // namespace
 
-Policy::Policy(std::size_t vcpus, PhysicalMemory& memory, PrintSink print)
-    : memory_(memory), print_(std::move(print)) {
+Policy::Policy(std::size_t vcpus, PhysicalMemory& memory, PrintSink print, std::function<void()> busy)
+    : memory_(memory), print_(std::move(print)), busy_(std::move(busy)) {
   vcpus_.reserve(vcpus);
   for (std::size_t i = 0; i < vcpus; ++i) vcpus_.emplace_back(memory);
 }
@@ -150,9 +160,11 @@ bool Policy::wanted(api::VcpuAccess& vcpu, PerVcpu& state, const Place& place) {
   const Meter meter(place);
   const x86::CpuContext context = vcpu.context();
   VcpuEnvironment environment(vcpu, context, memory_, *state.run.points, *state.registers, print_);
+  const VcpuMemory seen(context.paging, memory_, *state.run.points);
+  const tracer::Hit hit{.vcpu = vcpu.id(), .at = place.at, .context = context, .memory = seen};
   bool any = false;
   for (const Place::Wish& wish : place.wishes) {
-    Judgement judgement = judge(wish, environment);
+    Judgement judgement = judge(wish, environment, hit);
     if (!judgement.stops) continue;
     any = true;
     wish.claim.counters->stops.fetch_add(1, kRelaxed);
@@ -167,7 +179,11 @@ api::Verdict Policy::on_int3(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugEx
   const Site* site = state.run.alone ? nullptr : site_here(vcpu, state.run);
   if (site == nullptr) return let_guest_have_int3(vcpu, state);
   const Place* place = site->place(vcpu.context().linear_rip());
-  if (place != nullptr && wanted(vcpu, state, *place)) return api::Verdict::kStop;
+  if (place != nullptr) {
+    const bool stops = wanted(vcpu, state, *place);
+    if (has_become_busy(*place)) busy_();
+    if (stops) return api::Verdict::kStop;
+  }
   return pass_int3(vcpu, state, place, exit);
 }
 

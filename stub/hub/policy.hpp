@@ -43,7 +43,8 @@ struct RunContext {
 
 class Policy final : public api::DebugPolicy {
  public:
-  Policy(std::size_t vcpus, PhysicalMemory& memory, PrintSink print);
+  // `busy` is told, on a vCPU's thread, that an int3 has become worth a debug register.
+  Policy(std::size_t vcpus, PhysicalMemory& memory, PrintSink print, std::function<void()> busy);
 
   // Thread: hub, the vCPU parked.
   RunContext& context(VcpuId vcpu) { return vcpus_.at(vcpu.number).run; }
@@ -78,6 +79,7 @@ class Policy final : public api::DebugPolicy {
   std::vector<PerVcpu> vcpus_;
   PhysicalMemory& memory_;
   PrintSink print_;
+  std::function<void()> busy_;
 };
 
 }  // namespace ringside::hub

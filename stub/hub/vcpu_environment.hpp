@@ -22,6 +22,21 @@ using PrintSink = std::function<void(TracerId, std::string_view)>;
 bool read_own_bytes(const x86::PagingState& paging, const PhysicalMemory& memory, const PointSnapshot& points,
                     Gva at, MutableByteView into) noexcept;
 
+// The same as what a vCPU sees.  Borrows everything.
+class VcpuMemory final : public VirtualMemory {
+ public:
+  VcpuMemory(const x86::PagingState& paging, const PhysicalMemory& memory, const PointSnapshot& points)
+      : paging_(paging), memory_(memory), points_(points) {}
+  bool read(Gva from, MutableByteView to) const noexcept override {
+    return read_own_bytes(paging_, memory_, points_, from, to);
+  }
+
+ private:
+  const x86::PagingState& paging_;
+  const PhysicalMemory& memory_;
+  const PointSnapshot& points_;
+};
+
 class VcpuEnvironment final : public agent::Environment {
  public:
   // All are borrowed for as long as this lives; `registers` is a place to put what is fetched.

@@ -233,9 +233,14 @@ void Client::handle(const rsp::QueryOffsets&) {
                       }));
 }
 
-const std::string& Client::description() {
-  if (description_.empty()) description_ = rsp::target_xml(port_->features(), rsp::Personality::kLinux);
-  return description_;
+// The same for every client of a machine: made once, and read in many pieces.
+const std::string& Client::description() const {
+  thread_local x86::CpuFeatures made_for;
+  thread_local std::string text;
+  const x86::CpuFeatures features = port_->features();
+  if (text.empty() || features != made_for) text = rsp::target_xml(features, rsp::Personality::kLinux);
+  made_for = features;
+  return text;
 }
 
 void Client::handle(const rsp::ReadXfer& request) {

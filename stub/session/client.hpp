@@ -120,7 +120,7 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   void notice(const tracer::StopEvent& event);
   void announce();
   void write_register(x86::Reg reg, const Bytes& value);
-  const std::string& description();
+  const std::string& description() const;
   std::string thread_document() const;
   std::uint8_t quiet_signal(VcpuId vcpu) const;
   std::string stop_text(const tracer::StopEvent& event) const;
@@ -153,7 +153,6 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   std::optional<VcpuId> step_thread_;
   std::optional<tracer::StopEvent> stopped_;
   std::optional<std::string> guest_end_;
-  std::string description_;  // the target description, made once and read in many pieces
 };
 
 }  // namespace ringside::session

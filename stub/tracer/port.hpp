@@ -13,6 +13,7 @@
 
 #include "arch/addr.hpp"
 #include "arch/bytes.hpp"
+#include "arch/guest_view.hpp"
 #include "arch/ids.hpp"
 #include "arch/result.hpp"
 #include "arch/x86/regs.hpp"
@@ -41,11 +42,29 @@ struct PointSpec {
   auto operator<=>(const PointSpec&) const = default;
 };
 
+// A breakpoint hit, as it is shown to a Watcher.  All of it is good for the call only.
+struct Hit {
+  VcpuId vcpu;
+  Gva at;
+  const x86::CpuContext& context;
+  const VirtualMemory& memory;  // as the vCPU sees it
+};
+
+// Somebody who looks at every hit of a breakpoint while the guest is on its way, instead of stopping it.
+class Watcher {
+ public:
+  virtual ~Watcher() = default;
+  // True: the vCPU stops here after all, for the tracer whose breakpoint it is.
+  // Thread: the vCPU's own, several at once.  Takes as long as the guest is to wait; makes no system call.
+  virtual bool on_hit(const Hit& hit) noexcept = 0;
+};
+
 // What is done when a breakpoint is hit, instead of stopping always.  Decided on the vCPU's own thread.
 struct PointActions {
   std::vector<agent::Program> conditions;  // it counts if any of them holds; without one it always does
   std::vector<agent::Program> commands;    // with these: they are run, and nobody stops
   bool persist = false;                    // the commands stay when the tracer leaves, and print to the log
+  std::shared_ptr<Watcher> watcher;        // asked instead of conditions and commands, of which there are none
 };
 
 enum class AddressSpace : std::uint8_t { kVirtual, kPhysical };

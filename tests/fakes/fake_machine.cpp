@@ -93,6 +93,7 @@ x86::CpuContext FakeVcpu::context() {
                     .cr3 = registers.u64(x86::Reg::kCr3),
                     .cr4 = registers.u64(x86::Reg::kCr4),
                     .efer = registers.u64(x86::Reg::kEfer)};
+  context.gs_base = registers.u64(x86::Reg::kGsBase);
   context.cs.selector = 0x10;
   context.cs.long_mode = long_mode;
   context.cs.default_big = !long_mode;

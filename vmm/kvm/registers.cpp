@@ -214,7 +214,8 @@ x86::CpuContext make_context(const x86::CoreRegs& core, const kvm_sregs& s) {
                  .selector = s.cs.selector,
                  .long_mode = s.cs.l != 0,
                  .default_big = s.cs.db != 0,
-                 .cpl = static_cast<std::uint8_t>(s.ss.dpl)}};  // SS.DPL is the CPL (SDM 3C 24.4.1)
+                 .cpl = static_cast<std::uint8_t>(s.ss.dpl)},  // SS.DPL is the CPL (SDM 3C 24.4.1)
+          .gs_base = s.gs.base};
 }
 
 void pack_system(const kvm_sregs& s, RegisterFile& into) {

@@ -203,5 +203,38 @@ TEST_P(HubConditions, TheListingShowsTheConditionAndTheScriptThePoint) {
   EXPECT_THAT(tracer_->port->points_as_script(), HasSubstr("break *0x8003\n#   if const8 0; end\n"));
 }
 
+class CountingWatcher final : public tracer::Watcher {
+ public:
+  bool on_hit(const tracer::Hit& hit) noexcept override {
+    ++hits;
+    byte = hit.memory.load_at<std::uint8_t>(hit.at).value_or(0);
+    return stops;
+  }
+  int hits = 0;
+  std::uint8_t byte = 0;
+  bool stops = false;
+};
+
+TEST_P(HubConditions, AWatcherSeesEachHitAndTheGuestsOwnBytes) {
+  auto actions = std::make_shared<PointActions>();
+  auto watcher = std::make_shared<CountingWatcher>();
+  actions->watcher = watcher;
+  ASSERT_TRUE(insert(*tracer_, software(kCode + 3), actions));
+  execute(8);
+  EXPECT_THAT(tracer_->stops, IsEmpty());
+  EXPECT_EQ(watcher->hits, 1);
+  EXPECT_EQ(watcher->byte, 0x90);
+}
+
+TEST_P(HubConditions, AWatcherMayHaveTheGuestStop) {
+  auto actions = std::make_shared<PointActions>();
+  auto watcher = std::make_shared<CountingWatcher>();
+  watcher->stops = true;
+  actions->watcher = watcher;
+  ASSERT_TRUE(insert(*tracer_, software(kCode + 3), actions));
+  execute(8);
+  EXPECT_EQ(reason(take_stop(*tracer_)), StopReason::kSoftwareBreak);
+}
+
 }  // namespace
 }  // namespace ringside::hub
