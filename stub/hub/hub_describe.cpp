@@ -20,6 +20,8 @@ std::string script_line(const PointSpec& spec) {
   switch (spec.kind) {
     case PointKind::kSoftware:
       return fmt::format("break *{:#x}\n", spec.at.value);
+    case PointKind::kProbe:
+      return {};
     case PointKind::kHardware:
       return fmt::format("hbreak *{:#x}\n", spec.at.value);
     case PointKind::kWrite:
@@ -54,7 +56,7 @@ std::string Hub::describe_tracers() const {
 std::string Hub::describe_points() const {
   std::string text;
   for (const auto& [spec, claims] : points_.points()) {
-    const bool software = spec.kind == PointKind::kSoftware;
+    const bool software = may_be_int3(spec.kind);
     const char* mechanism = software && mechanisms_.int3.contains(spec.at) ? "int3" : "debug register";
     for (const auto& [who, claim] : claims) {
       const PointCounters& counters = *claim.counters;
@@ -83,7 +85,7 @@ std::string Hub::points_as_script(TracerId who) const {
   std::string text;
   for (const auto& [spec, claims] : points_.points()) {
     const auto mine = claims.find(who);
-    if (mine == claims.end()) continue;
+    if (mine == claims.end() || spec.kind == PointKind::kProbe) continue;
     text += script_line(spec);
     if (!mine->second.actions) continue;
     for (const auto& condition : mine->second.actions->conditions) {

@@ -95,7 +95,7 @@ Result<void> Hub::place(VcpuId vcpu, const PointSpec& spec) {
   const bool slot_left = std::ranges::any_of(slots, [](const auto& slot) { return !slot; });
   const auto where = find_memory(spec.at, vcpu);
   const bool elsewhere = points_.has(PointKind::kHardware, spec.at);
-  if (spec.kind != PointKind::kSoftware || slot_left || !where || elsewhere) return apply(vcpu);
+  if (!may_be_int3(spec.kind) || slot_left || !where || elsewhere) return apply(vcpu);
   RS_TRY(memory_.insert(spec.at, *where));
   mechanisms_.int3.insert(spec.at);
   return {};
@@ -103,7 +103,8 @@ Result<void> Hub::place(VcpuId vcpu, const PointSpec& spec) {
 
 // A breakpoint's debug register is only set free: who moves there is planned once, when something is to run.
 Result<void> Hub::unplace(const PointSpec& spec) {
-  if (spec.kind != PointKind::kSoftware) return apply(VcpuId{0});
+  if (!may_be_int3(spec.kind)) return apply(VcpuId{0});
+  if (std::ranges::any_of(kInt3Kinds, [&](PointKind kind) { return points_.has(kind, spec.at); })) return {};
   if (mechanisms_.int3.erase(spec.at) > 0) {
     memory_.remove(spec.at);
   } else if (!points_.has(PointKind::kHardware, spec.at)) {
@@ -146,7 +147,7 @@ void Hub::points_changed(Gva at) {
 std::shared_ptr<const Place> Hub::place_at(Gva at, bool in_memory) const {
   auto place = std::make_shared<Place>();
   place->at = at;
-  for (const PointKind kind : {PointKind::kSoftware, PointKind::kHardware}) {
+  for (const PointKind kind : {PointKind::kSoftware, PointKind::kProbe, PointKind::kHardware}) {
     if (in_memory && kind == PointKind::kHardware) continue;
     const auto point = points_.points().find({.kind = kind, .at = at, .length = 1});
     if (point == points_.points().end()) continue;

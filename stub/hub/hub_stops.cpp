@@ -13,6 +13,23 @@ namespace ringside::hub {
 using tracer::StopEvent;
 using tracer::StopReason;
 
+namespace {
+
+// Breakpoints only.
+StopReason reason_of(PointKind kind) {
+  if (kind == PointKind::kProbe) return StopReason::kProbe;
+  return kind == PointKind::kSoftware ? StopReason::kSoftwareBreak : StopReason::kHardwareBreak;
+}
+
+std::optional<PointKind> breakpoint_of(StopReason reason) {
+  for (const PointKind kind : {PointKind::kSoftware, PointKind::kProbe, PointKind::kHardware}) {
+    if (reason_of(kind) == reason) return kind;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 void Hub::on_stop(api::StopReport report) noexcept {
   post([this, report = std::move(report)]() mutable { handle_stop(std::move(report)); });
 }
@@ -99,13 +116,12 @@ void Hub::breakpoint_hit(VcpuId id) {
   vcpu.hit = pc;
   for (Wanted& wanted : std::exchange(policy_.context(id).wanted, {})) {
     if (points_.claim(wanted.who, {.kind = wanted.kind, .at = pc, .length = 1}) == nullptr) continue;
-    const auto reason =
-        wanted.kind == PointKind::kSoftware ? StopReason::kSoftwareBreak : StopReason::kHardwareBreak;
     vcpu.steps.erase(wanted.who);
     concern(wanted.who, {.vcpu = id,
-                         .reason = reason,
+                         .reason = reason_of(wanted.kind),
                          .at = pc,
                          .context = vcpu.context,
+                         .mark = wanted.mark,
                          .detail = std::move(wanted.problem)});
   }
 }
@@ -263,14 +279,14 @@ void Hub::deliver(Tracer& tracer) {
 // nothing is lost.
 void Hub::drop_stale_events(TracerId who, Tracer& tracer) {
   std::erase_if(tracer.pending, [&](const StopEvent& event) {
-    const bool software = event.reason == StopReason::kSoftwareBreak;
-    if (!software && event.reason != StopReason::kHardwareBreak) return false;
-    const auto kind = software ? PointKind::kSoftware : PointKind::kHardware;
+    const auto kind = breakpoint_of(event.reason);
+    if (!kind) return false;
     Vcpu& vcpu = at(event.vcpu);
     const bool stands = vcpu.context.linear_rip() == event.at;
-    if (stands && points_.claim(who, {.kind = kind, .at = event.at, .length = 1}) != nullptr) return false;
-    const bool others =
-        points_.has(PointKind::kSoftware, event.at) || points_.has(PointKind::kHardware, event.at);
+    if (stands && points_.claim(who, {.kind = *kind, .at = event.at, .length = 1}) != nullptr) return false;
+    const bool others = points_.has(PointKind::kSoftware, event.at) ||
+                        points_.has(PointKind::kProbe, event.at) ||
+                        points_.has(PointKind::kHardware, event.at);
     if (stands && !others) vcpu.hit.reset();
     return true;
   });

@@ -9,7 +9,7 @@
 namespace ringside::hub {
 namespace {
 
-bool is_breakpoint(PointKind kind) { return kind == PointKind::kSoftware || kind == PointKind::kHardware; }
+bool is_breakpoint(PointKind kind) { return may_be_int3(kind) || kind == PointKind::kHardware; }
 
 std::string owners_text(const PointTable::Claims& claims) {
   std::string text;
@@ -21,7 +21,7 @@ std::string owners_text(const PointTable::Claims& claims) {
 Unexpected<Error> no_slot_left(const PointTable& table) {
   std::string text = "all 4 debug registers are in use:";
   for (const auto& [spec, claims] : table.points()) {
-    if (spec.kind != PointKind::kSoftware)
+    if (!may_be_int3(spec.kind))
       text += fmt::format(" {} (tracer {}),", to_text(spec), owners_text(claims));
   }
   text.back() = ';';
@@ -59,9 +59,11 @@ constexpr int kMostBusy = 64;
 // How often a breakpoint has been hit, in steps wide enough that two of the same kind do not change places.
 int busyness(const PointTable& table, Gva at) {
   std::uint64_t hits = 0;
-  for (const auto& [owner, claim] :
-       table.points().at({.kind = PointKind::kSoftware, .at = at, .length = 1})) {
-    hits += claim.counters->hits.load(std::memory_order_relaxed);
+  for (const PointKind kind : kInt3Kinds) {
+    const auto point = table.points().find({.kind = kind, .at = at, .length = 1});
+    if (point == table.points().end()) continue;
+    for (const auto& [owner, claim] : point->second)
+      hits += claim.counters->hits.load(std::memory_order_relaxed);
   }
   return static_cast<int>(std::bit_width(hits / kBusyHits));
 }
@@ -136,7 +138,7 @@ Result<Mechanisms> plan_mechanisms(const PointTable& table, const Mechanisms& cu
   Mechanisms next;
   std::vector<Gva> software;
   for (const auto& [spec, claims] : table.points()) {
-    if (spec.kind == PointKind::kSoftware) {
+    if (may_be_int3(spec.kind)) {
       software.push_back(spec.at);
       continue;
     }
@@ -168,6 +170,8 @@ std::string to_text(const PointSpec& spec) {
   switch (spec.kind) {
     case PointKind::kSoftware:
       return fmt::format("break {:#x}", spec.at.value);
+    case PointKind::kProbe:
+      return fmt::format("probe {:#x}", spec.at.value);
     case PointKind::kHardware:
       return fmt::format("hbreak {:#x}", spec.at.value);
     case PointKind::kWrite:

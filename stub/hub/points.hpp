@@ -7,6 +7,7 @@
 // Thread: hub.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <map>
@@ -26,6 +27,11 @@ namespace ringside::hub {
 using tracer::PointActions;
 using tracer::PointKind;
 using tracer::PointSpec;
+
+inline constexpr std::array kInt3Kinds = {PointKind::kSoftware, PointKind::kProbe};
+constexpr bool may_be_int3(PointKind kind) {
+  return kind == PointKind::kSoftware || kind == PointKind::kProbe;
+}
 
 // Counted by the vCPU threads, read by anyone: relaxed.
 struct PointCounters {

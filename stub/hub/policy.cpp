@@ -52,20 +52,24 @@ std::uint64_t slots_here(const PointSnapshot& points, Gva here) {
 struct Judgement {
   bool stops = false;
   std::string problem;
+  std::uint64_t mark = 0;
 };
 
 Judgement failed(const Place::Wish& wish, const agent::Outcome& outcome, const agent::Program& program,
                  std::string_view what) {
   wish.claim.counters->failures.fetch_add(1, kRelaxed);
-  return {true, std::string(what) + agent::describe(outcome, program)};
+  return {.stops = true, .problem = std::string(what) + agent::describe(outcome, program)};
 }
 
 // One tracer's opinion of a hit.  What cannot be evaluated stops, and says why (gdb manual, "Conditions").
 Judgement judge(const Place::Wish& wish, VcpuEnvironment& environment, const tracer::Hit& hit) {
   wish.claim.counters->hits.fetch_add(1, kRelaxed);
   const PointActions* actions = wish.claim.actions.get();
-  if (actions == nullptr) return {true, {}};
-  if (actions->watcher) return {actions->watcher->on_hit(hit), {}};
+  if (actions == nullptr) return {.stops = true, .problem = {}};
+  if (actions->watcher) {
+    const auto mark = actions->watcher->on_hit(hit);
+    return {.stops = mark.has_value(), .problem = {}, .mark = mark.value_or(0)};
+  }
   environment.serve(wish);
   bool holds = actions->conditions.empty();
   for (const agent::Program& condition : actions->conditions) {
@@ -74,12 +78,12 @@ Judgement judge(const Place::Wish& wish, VcpuEnvironment& environment, const tra
     holds = holds || outcome.stops();
     if (holds) break;
   }
-  if (!holds || actions->commands.empty()) return {holds, {}};
+  if (!holds || actions->commands.empty()) return {.stops = holds, .problem = {}};
   for (const agent::Program& command : actions->commands) {
     const agent::Outcome outcome = agent::run(command, environment);
     if (!outcome.ok()) return failed(wish, outcome, command, "the command cannot be executed: ");
   }
-  return {false, {}};
+  return {};
 }
 
 bool has_become_busy(const Place& place) {
@@ -168,7 +172,7 @@ bool Policy::wanted(api::VcpuAccess& vcpu, PerVcpu& state, const Place& place) {
     if (!judgement.stops) continue;
     any = true;
     wish.claim.counters->stops.fetch_add(1, kRelaxed);
-    state.run.wanted.push_back({wish.owner, wish.kind, std::move(judgement.problem)});
+    state.run.wanted.push_back({wish.owner, wish.kind, std::move(judgement.problem), judgement.mark});
   }
   return any;
 }

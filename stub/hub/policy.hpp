@@ -26,6 +26,7 @@ struct Wanted {
   TracerId who;
   PointKind kind = PointKind::kSoftware;
   std::string problem;  // its condition or command could not be evaluated: why
+  std::uint64_t mark = 0;  // of a probe: what its watcher said
 };
 
 struct RunContext {

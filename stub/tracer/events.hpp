@@ -16,6 +16,7 @@ enum class StopReason : std::uint8_t {
   kStep,           // the step it ordered is done
   kSoftwareBreak,  // its own Z0 point
   kHardwareBreak,  // its own Z1 point
+  kProbe,          // its own probe; `mark` is what the watcher said
   kWriteWatch,     // its own Z2, Z3, Z4 point; `at` is the watched address
   kReadWatch,
   kAccessWatch,
@@ -28,6 +29,7 @@ struct StopEvent {
   StopReason reason = StopReason::kNone;
   Gva at;  // watched address with the watch reasons
   x86::CpuContext context;
+  std::uint64_t mark = 0;  // with kProbe
   // For people: with kTripleFault, kFailure, and with a breakpoint whose condition could not be evaluated.
   std::string detail;
 };

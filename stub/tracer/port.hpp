@@ -33,7 +33,8 @@ struct ResumeAction {
   GvaRange range;  // kStepRange: go on stepping while RIP is in it
 };
 
-enum class PointKind : std::uint8_t { kSoftware, kHardware, kWrite, kRead, kAccess };
+// A probe is a software breakpoint of the monitor's own for one of its tracers: beside what a user sets there.
+enum class PointKind : std::uint8_t { kSoftware, kProbe, kHardware, kWrite, kRead, kAccess };
 
 struct PointSpec {
   PointKind kind = PointKind::kSoftware;
@@ -54,9 +55,10 @@ struct Hit {
 class Watcher {
  public:
   virtual ~Watcher() = default;
-  // True: the vCPU stops here after all, for the tracer whose breakpoint it is.
+  // With an answer the vCPU stops here after all, for the tracer whose breakpoint it is, and the answer comes
+  // with the stop (StopEvent::mark).
   // Thread: the vCPU's own, several at once.  Takes as long as the guest is to wait; makes no system call.
-  virtual bool on_hit(const Hit& hit) noexcept = 0;
+  virtual std::optional<std::uint64_t> on_hit(const Hit& hit) noexcept = 0;
 };
 
 // What is done when a breakpoint is hit, instead of stopping always.  Decided on the vCPU's own thread.

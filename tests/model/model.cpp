@@ -19,6 +19,8 @@ StopReason reason_of(PointKind kind) {
   switch (kind) {
     case PointKind::kSoftware:
       return StopReason::kSoftwareBreak;
+    case PointKind::kProbe:
+      return StopReason::kProbe;
     case PointKind::kHardware:
       return StopReason::kHardwareBreak;
     case PointKind::kWrite:

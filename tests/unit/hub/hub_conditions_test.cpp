@@ -205,10 +205,10 @@ TEST_P(HubConditions, TheListingShowsTheConditionAndTheScriptThePoint) {
 
 class CountingWatcher final : public tracer::Watcher {
  public:
-  bool on_hit(const tracer::Hit& hit) noexcept override {
+  std::optional<std::uint64_t> on_hit(const tracer::Hit& hit) noexcept override {
     ++hits;
     byte = hit.memory.load_at<std::uint8_t>(hit.at).value_or(0);
-    return stops;
+    return stops ? std::optional<std::uint64_t>(7) : std::nullopt;
   }
   int hits = 0;
   std::uint8_t byte = 0;
@@ -234,6 +234,22 @@ TEST_P(HubConditions, AWatcherMayHaveTheGuestStop) {
   ASSERT_TRUE(insert(*tracer_, software(kCode + 3), actions));
   execute(8);
   EXPECT_EQ(reason(take_stop(*tracer_)), StopReason::kSoftwareBreak);
+}
+
+TEST_P(HubConditions, AProbeStandsBesideAUsersBreakpoint) {
+  auto actions = std::make_shared<PointActions>();
+  auto watcher = std::make_shared<CountingWatcher>();
+  watcher->stops = true;
+  actions->watcher = watcher;
+  const PointSpec probe{.kind = PointKind::kProbe, .at = Gva{kCode + 3}, .length = 1};
+  ASSERT_TRUE(insert(*tracer_, probe, actions));
+  ASSERT_TRUE(insert(*tracer_, software(kCode + 3), when({kNever})));
+  ASSERT_TRUE(remove(*tracer_, software(kCode + 3)));
+  execute(8);
+  const auto stop = take_stop(*tracer_);
+  EXPECT_EQ(reason(stop), StopReason::kProbe);
+  EXPECT_EQ(stop->mark, 7u);
+  EXPECT_EQ(watcher->hits, 1);
 }
 
 }  // namespace
