@@ -11,6 +11,7 @@
 #include "stub/cli/doctor_command.hpp"
 #include "stub/cli/options.hpp"
 #include "stub/cli/run_command.hpp"
+#include "stub/cli/strace_command.hpp"
 #include "stub/cli/terminal.hpp"
 
 namespace {
@@ -38,6 +39,7 @@ int run(int argc, char** argv) {
     return 0;
   }
   if (const auto* attach = std::get_if<cli::AttachOptions>(&*options)) return cli::attach_command(*attach);
+  if (const auto* strace = std::get_if<cli::StraceOptions>(&*options)) return cli::strace_command(*strace);
   if (std::holds_alternative<cli::DoctorOptions>(*options)) return cli::doctor_command();
   const auto& run_options = std::get<cli::RunOptions>(*options);
   set_up_log(run_options);

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "stub/cli/strace_options.hpp"
 #include "vmm/mem/layout.hpp"
 
 namespace ringside::cli {
@@ -107,11 +108,14 @@ Result<Options> parse_options(int argc, const char* const* argv) {
       "attach", "a monitor's socket on stdio, for gdb: target remote | ringside attach :1234");
   attach_app->add_option("address", attach.address, ":PORT, HOST:PORT or unix:PATH, as given to --gdb")
       ->required();
+  CLI::App* strace_app =
+      app.add_subcommand("strace", "the system calls of the guest's processes, beside any gdb");
+  const StraceArguments strace(*strace_app);
   CLI::App* doctor = app.add_subcommand("doctor", "try out what this host's KVM can do");
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    for (const CLI::App* command : {run_app, attach_app, doctor}) {
+    for (const CLI::App* command : {run_app, attach_app, strace_app, doctor}) {
       if (command->parsed()) return ShowText{command->help()};
     }
     return ShowText{app.help()};
@@ -122,6 +126,7 @@ Result<Options> parse_options(int argc, const char* const* argv) {
   }
   if (doctor->parsed()) return DoctorOptions{};
   if (attach_app->parsed()) return attach;
+  if (strace_app->parsed()) return Options{RS_TRY(strace.finish())};
   return Options{RS_TRY(finish_run(std::move(run), texts))};
 }
 

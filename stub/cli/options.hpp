@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "arch/result.hpp"
+#include "stub/cli/strace_command.hpp"
 #include "vmm/boot/load.hpp"
 
 namespace ringside::cli {
@@ -32,7 +33,7 @@ struct ShowText {
   std::string text;
 };
 
-using Options = std::variant<RunOptions, AttachOptions, DoctorOptions, ShowText>;
+using Options = std::variant<RunOptions, AttachOptions, StraceOptions, DoctorOptions, ShowText>;
 
 // One line that says what is wrong and what to do, or the options.
 Result<Options> parse_options(int argc, const char* const* argv);

@@ -64,6 +64,7 @@ class ObserverPort final : public tracer::Port {
   // It has none, and removing what is not there succeeds.
   void remove_point(const tracer::PointSpec&, tracer::Done<void> done) override { done({}); }
 
+  boost::asio::any_io_executor executor() const override { return inner_->executor(); }
   void kernel_slide(VcpuId vcpu, tracer::Done<std::optional<tracer::KernelSlide>> done) override {
     inner_->kernel_slide(vcpu, std::move(done));
   }

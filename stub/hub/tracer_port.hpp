@@ -52,6 +52,7 @@ class TracerPort final : public tracer::Port {
     hub_.remove(id_, spec, std::move(done));
   }
 
+  boost::asio::any_io_executor executor() const override { return hub_.executor_; }
   void kernel_slide(VcpuId vcpu, tracer::Done<std::optional<tracer::KernelSlide>> done) override;
   void set_step_holds_interrupts(bool hold) override { hub_.tracers_.at(id_).hold_interrupts = hold; }
 

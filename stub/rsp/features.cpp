@@ -25,7 +25,7 @@ constexpr std::array<ServerFeatureRow, kServerFeatureCount> kTable = {{
     {kConditionalBreakpoints, "ConditionalBreakpoints+", true},
     {kBreakpointCommands, "BreakpointCommands+", true},
     {kTracepoints, "", true},
-    {kCatchSyscalls, "QCatchSyscalls+", false},
+    {kCatchSyscalls, "QCatchSyscalls+", true},
     {kXferExecFile, "qXfer:exec-file:read+", false},
     {kXferLibraries, "qXfer:libraries:read+", false},
     {kThreadEvents, "QThreadEvents+", false},

@@ -105,6 +105,18 @@ Result<Request> parse_monitor(std::string_view rest, const Features&) {
   return Monitor{std::move(*command)};
 }
 
+Result<Request> parse_start_strace(std::string_view rest, const Features&) {
+  auto options = text_from_hex(rest);
+  if (!options) return malformed("QRingside.Strace", "options in hex");
+  return StartStrace{std::move(*options)};
+}
+
+Result<Request> parse_read_records(std::string_view rest, const Features&) {
+  const auto most = parse_hex_u64(rest);
+  if (!most) return malformed("qRingside.Records", "a number of bytes");
+  return ReadRecords{*most};
+}
+
 Result<Request> parse_set_physical_mode(std::string_view rest, const Features&) {
   return PhysicalMode{RS_TRY(parse_switch("Qqemu.PhyMemMode", rest))};
 }

@@ -47,6 +47,8 @@ Result<Request> parse_trace_variable(std::string_view rest, const Features& agre
 Result<Request> parse_monitor(std::string_view rest, const Features& agreed);
 Result<Request> parse_set_physical_mode(std::string_view rest, const Features& agreed);
 Result<Request> parse_set_step_flags(std::string_view rest, const Features& agreed);
+Result<Request> parse_start_strace(std::string_view rest, const Features& agreed);
+Result<Request> parse_read_records(std::string_view rest, const Features& agreed);
 
 // parse_memory.cpp
 Result<Request> parse_write_registers(std::string_view rest, const Features& agreed);

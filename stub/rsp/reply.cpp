@@ -205,6 +205,12 @@ std::string xfer_reply(std::string_view document, std::uint64_t offset, std::uin
   return out;
 }
 
+std::string records_reply(ByteView records, More more) {
+  std::string out(1, more == More::kMayCome ? 'm' : 'l');
+  append_escaped(out, records);
+  return out;
+}
+
 std::string hex_text_reply(std::string_view text) { return to_hex(text); }
 
 std::vector<std::string> console_replies(std::string_view text, std::size_t max_body) {

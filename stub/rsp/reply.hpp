@@ -92,6 +92,9 @@ inline std::string vcont_reply() { return "vCont;c;C;s;S;t;r"; }
 
 std::string hex_reply(ByteView bytes);     // m
 std::string binary_reply(ByteView bytes);  // x: `b` and escaped bytes
+// Records of a strace: `m` when more may come, else `l`, and escaped bytes.
+enum class More : std::uint8_t { kMayCome, kNever };
+std::string records_reply(ByteView records, More more);
 // The window of a document that one qXfer read asks for: `m` or `l` and escaped bytes.  At the end `l`,
 // beyond it E22.
 std::string xfer_reply(std::string_view document, std::uint64_t offset, std::uint64_t length);

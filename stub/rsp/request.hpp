@@ -158,6 +158,17 @@ struct StepFlags {
   std::optional<std::uint64_t> set;
 };
 
+// QRingside.Strace:<hex of lines key=value>
+struct StartStrace {
+  std::string options;
+};
+// QRingside.Halt: no more is recorded
+struct HaltStrace {};
+// qRingside.Records:<most bytes>
+struct ReadRecords {
+  std::uint64_t most = 0;
+};
+
 // Anything else, or a packet whose feature is not offered: answered with an empty packet, always.
 struct Unknown {};
 
@@ -169,6 +180,6 @@ using Request =
                  QueryStopReason, QueryVCont, ResumeMany, ResumeLegacy, ResumeReverse, InterruptAll, NextStop,
                  Detach, Kill, Restart, Run, AttachTo, SetPassSignals, SetProgramSignals, CatchSyscalls,
                  QueryTraceStatus, ListTraceVariables, ListTracepoints, ReadTraceVariable, Monitor,
-                 PhysicalMode, QueryStepBits, StepFlags, Unknown>;
+                 PhysicalMode, QueryStepBits, StepFlags, StartStrace, HaltStrace, ReadRecords, Unknown>;
 
 }  // namespace ringside::rsp

@@ -6,6 +6,8 @@
 #include "stub/rsp/parse.hpp"
 #include "stub/rsp/target_xml.hpp"
 #include "stub/session/monitor.hpp"
+#include "stub/session/strace_service.hpp"
+#include "stub/strace/syscall_catch.hpp"
 
 namespace ringside::session {
 
@@ -23,6 +25,7 @@ constexpr std::size_t kMostText = 1u << 20;  // of one answer for a person
 
 void Client::disconnected() {
   wire_ = nullptr;
+  strace_.reset();
   waiting_.clear();
   waiting_bytes_ = 0;
   port_.reset();
@@ -40,6 +43,7 @@ void Client::arrived(Arrived request) {
   }
   waiting_bytes_ += bytes;
   waiting_.push_back(std::move(request));
+  if (strace_ != nullptr) strace_->yield();
   work_off();
 }
 
@@ -134,6 +138,10 @@ void Client::handle(const rsp::InterruptAll&) {
 }
 
 void Client::on_stop(const StopEvent& event) {
+  if (strace_ != nullptr && !running_) {
+    strace_->on_full();
+    return;
+  }
   stopped_ = event;
   if (non_stop_) {
     notice(event);
@@ -147,6 +155,7 @@ void Client::on_stop(const StopEvent& event) {
 
 void Client::on_guest_end(std::string detail) {
   guest_end_ = std::move(detail);
+  if (strace_ != nullptr) strace_->guest_ended();
   if (non_stop_) {
     notices_.push({std::nullopt, rsp::exited_reply(0, agreed_)});
     announce();
@@ -197,6 +206,9 @@ std::string Client::stop_text(const StopEvent& event) const {
       break;
     case StopReason::kAccessWatch:
       stop.cause = rsp::StoppedByWatch{Kind::kAccess, event.at};
+      break;
+    case StopReason::kProbe:
+      stop.cause = syscall_cause(event.mark);
       break;
     case StopReason::kTripleFault:
     case StopReason::kFailure:
@@ -282,6 +294,7 @@ void Client::handle(const rsp::QueryStopReason&) {
 
 // The reply goes out before the connection ends; what it had inserted goes now.
 void Client::end_session() {
+  strace_.reset();
   port_.reset();
   if (wire_ != nullptr) wire_->close_when_sent();
 }

@@ -18,7 +18,13 @@
 #include "stub/session/wire.hpp"
 #include "stub/tracer/port.hpp"
 
+namespace ringside::strace {
+class SyscallCatch;
+}
+
 namespace ringside::session {
+
+class StraceService;
 
 class Client final : public tracer::Events, public std::enable_shared_from_this<Client> {
  public:
@@ -99,7 +105,7 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   void handle(const rsp::AttachTo&);
   void handle(const rsp::SetPassSignals&) { reply("OK"); }
   void handle(const rsp::SetProgramSignals&) { reply("OK"); }
-  void handle(const rsp::CatchSyscalls&) { reply({}); }
+  void handle(const rsp::CatchSyscalls& request);
   // No tracepoints yet: this is here for the variables, which gdb asks for only of a target that can trace.
   void handle(const rsp::QueryTraceStatus&) { reply("T0;tnotrun:0"); }
   void handle(const rsp::ListTraceVariables& request);
@@ -109,6 +115,9 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   void handle(const rsp::PhysicalMode& request);
   void handle(const rsp::QueryStepBits&) { reply("ENABLE=1,NOIRQ=2,NOTIMER=4"); }
   void handle(const rsp::StepFlags& request);
+  void handle(const rsp::StartStrace& request);
+  void handle(const rsp::HaltStrace&);
+  void handle(const rsp::ReadRecords& request);
   void handle(const rsp::Unknown&) { reply({}); }
 
   bool known(VcpuId vcpu) const { return vcpu.number < port_->vcpu_count(); }
@@ -125,6 +134,10 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   std::uint8_t quiet_signal(VcpuId vcpu) const;
   std::string stop_text(const tracer::StopEvent& event) const;
   void end_session();
+  void set_catch_probes(std::vector<Gva> places, std::shared_ptr<const tracer::PointActions> actions);
+  void drop_catch_probes();
+  const x86::RegisterFile& with_call_number(const x86::RegisterFile& registers);
+  static rsp::StopCause syscall_cause(std::uint64_t mark);
   tracer::AddressSpace space() const {
     return physical_ ? tracer::AddressSpace::kPhysical : tracer::AddressSpace::kVirtual;
   }
@@ -153,6 +166,10 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   std::optional<VcpuId> step_thread_;
   std::optional<tracer::StopEvent> stopped_;
   std::optional<std::string> guest_end_;
+  std::shared_ptr<StraceService> strace_;
+  std::shared_ptr<strace::SyscallCatch> catch_;  // its probes are set
+  bool caught_any_ = false;
+  x86::RegisterFile at_call_;  // what is shown at a stop of catch_
 };
 
 }  // namespace ringside::session

@@ -68,7 +68,7 @@ void Client::handle(const rsp::ReadRegisters&) {
                             self.reply_error(file.error());
                             return;
                           }
-                          self.reply(rsp::g_packet(**file));
+                          self.reply(rsp::g_packet(self.with_call_number(**file)));
                         }));
 }
 
@@ -85,7 +85,7 @@ void Client::handle(const rsp::ReadRegister& request) {
                             self.reply_error(file.error());
                             return;
                           }
-                          self.reply(rsp::register_reply(**file, reg));
+                          self.reply(rsp::register_reply(self.with_call_number(**file), reg));
                         }));
 }
 
@@ -247,6 +247,7 @@ void Client::resume(std::vector<tracer::ResumeAction> actions) {
   }
   running_ = true;
   interrupted_ = false;
+  if (!caught_any_) drop_catch_probes();
   if (auto done = port_->resume(std::move(actions)); !done) {
     running_ = false;
     reply_error(done.error());

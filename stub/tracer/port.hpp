@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include <boost/asio/any_io_executor.hpp>
+
 #include "arch/addr.hpp"
 #include "arch/bytes.hpp"
 #include "arch/guest_view.hpp"
@@ -132,6 +134,9 @@ class Port {
   virtual void insert_point(VcpuId vcpu, const PointSpec& spec, std::shared_ptr<const PointActions> actions,
                             Done<void> done) = 0;
   virtual void remove_point(const PointSpec& spec, Done<void> done) = 0;
+
+  // Where callbacks run; anybody may post to it.
+  virtual boost::asio::any_io_executor executor() const = 0;
 
   virtual void kernel_slide(VcpuId vcpu, Done<std::optional<KernelSlide>> done) = 0;
 

@@ -26,7 +26,7 @@ MAY_SEE: dict[str, set[str]] = {
     "stub/guestos": {"arch"},
     "stub/tracer": {"arch", "stub/agent"},
     "stub/hub": {"arch", "disasm", "vmm/api", "stub/agent", "stub/tracer"},
-    "stub/session": {"arch", "stub/rsp", "stub/agent", "stub/guestos", "stub/tracer"},
+    "stub/session": {"arch", "stub/rsp", "stub/agent", "stub/guestos", "stub/tracer", "stub/strace"},
     "stub/strace": {"arch", "stub/guestos", "stub/tracer"},
     "stub/cli": {"arch", "disasm", "vmm", "stub"},
 }

@@ -1,0 +1,24 @@
+// Records as JSON, one object a line (docs/strace.md): a call when it has returned, with all its arguments.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "stub/strace/record.hpp"
+
+namespace ringside::strace {
+
+class JsonLines {
+ public:
+  // The line that this record completes, or nothing.
+  std::string add(const Record& record);
+
+ private:
+  std::map<std::int32_t, std::string> open_;  // by pid: the arguments at the entry
+  std::map<std::int32_t, std::uint64_t> began_;
+};
+
+std::string json_string(std::string_view text);
+
+}  // namespace ringside::strace

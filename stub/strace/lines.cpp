@@ -1,0 +1,174 @@
+#include "stub/strace/lines.hpp"
+
+#include <ctime>
+
+#include <fmt/format.h>
+
+#include "stub/strace/decode.hpp"
+
+namespace ringside::strace {
+
+std::string shown_arguments(std::string_view text) {
+  std::string out;
+  out.reserve(text.size() + 16);
+  for (const char c : text) {
+    if (c == Text::kNextArgument) {
+      out += ", ";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+std::string describe_end(std::int32_t code) {
+  const int signal = code & 0x7f;
+  if (signal == 0) return fmt::format("exited with {}", code >> 8 & 0xff);
+  const std::string_view name = signal_name(signal);
+  return fmt::format("killed by {}{}", name.empty() ? fmt::format("SIG_{}", signal) : std::string(name),
+                     (code & 0x80) != 0 ? " (core dumped)" : "");
+}
+
+void Lines::add(const Record& record) {
+  switch (record.kind) {
+    case Record::Kind::kEntry:
+      entry(record);
+      return;
+    case Record::Kind::kReturn:
+      result(record);
+      return;
+    case Record::Kind::kSignal:
+      begin(record);
+      line_ += fmt::format("--- {} ---\n", record.text);
+      break;
+    case Record::Kind::kExit:
+      exit(record);
+      break;
+    case Record::Kind::kNewTask:
+      if (!style_.attached) return;
+      interrupt();
+      line_ = fmt::format("ringside: Process {} attached\n", record.pid);
+      break;
+    case Record::Kind::kLost:
+      interrupt();
+      line_ = fmt::format("ringside: {} records lost here\n", record.lost);
+      break;
+    case Record::Kind::kNote:
+      interrupt();
+      line_ = fmt::format("ringside: {}\n", record.text);
+      break;
+    case Record::Kind::kNone:
+    case Record::Kind::kCount:
+      return;
+  }
+  sink_(line_);
+  line_.clear();
+}
+
+void Lines::end() {
+  interrupt();
+}
+
+// Somebody else's turn: the open line is broken off.
+void Lines::interrupt() {
+  if (!at_end_) return;
+  sink_(" <unfinished ...>\n");
+  at_end_.reset();
+  line_.clear();
+}
+
+void Lines::begin(const Record& record) {
+  interrupt();
+  line_.clear();
+  const std::string who =
+      style_.comm ? fmt::format("{}<{}>", record.pid, record.comm) : fmt::format("{}", record.pid);
+  line_ = style_.pid == LineStyle::Pid::kBrackets ? fmt::format("[pid {:>5}] ", who) : fmt::format("{:<5} ", who);
+  line_ += stamp(record.time_ns);
+}
+
+std::string Lines::stamp(std::uint64_t time_ns) {
+  const auto seconds = static_cast<std::time_t>(time_ns / 1'000'000'000u);
+  const std::uint64_t microseconds = time_ns / 1000 % 1'000'000u;
+  if (style_.time == LineStyle::Time::kNone) return {};
+  if (style_.time == LineStyle::Time::kEpoch) return fmt::format("{}.{:06} ", seconds, microseconds);
+  if (style_.time == LineStyle::Time::kRelative) {
+    const std::uint64_t since = last_ns_ == 0 || time_ns < last_ns_ ? 0 : time_ns - last_ns_;
+    last_ns_ = time_ns;
+    return fmt::format("{:6}.{:06} ", since / 1'000'000'000u, since / 1000 % 1'000'000u);
+  }
+  std::tm parts{};
+  ::localtime_r(&seconds, &parts);
+  const std::string clock = fmt::format("{:02}:{:02}:{:02}", parts.tm_hour, parts.tm_min, parts.tm_sec);
+  if (style_.time == LineStyle::Time::kClock) return clock + ' ';
+  return fmt::format("{}.{:06} ", clock, microseconds);
+}
+
+void Lines::entry(const Record& record) {
+  begin(record);
+  line_ += record.name;
+  line_ += '(';
+  line_ += shown_arguments(record.text);
+  const bool separated = record.more && !record.text.empty();
+  if (separated) line_ += ", ";
+  open_[record.pid] = {std::string(record.name), separated};
+  at_end_ = record.pid;
+  sink_(line_);
+}
+
+void Lines::result(const Record& record) {
+  const auto open = open_.find(record.pid);
+  if (open == open_.end()) return;  // its entry has been lost
+  std::string rest = shown_arguments(record.text);
+  if (open->second.separated && rest.starts_with(", ")) rest.erase(0, 2);
+  std::string shown;
+  if (at_end_ != record.pid) {
+    const Open call = open->second;
+    begin(record);
+    shown = std::exchange(line_, {});
+    line_ = fmt::format("{}<... {} resumed>", shown, call.name);
+    shown = line_;
+  } else {
+    shown.clear();
+  }
+  const std::size_t before = at_end_ == record.pid ? line_.size() : 0;
+  line_ += rest;
+  line_ += ") ";
+  std::string outcome = fmt::format("= {}", record.result_text);
+  if (style_.took) outcome += fmt::format(" <{}.{:06}>", record.took_ns / 1'000'000'000u, record.took_ns / 1000 % 1'000'000u);
+  add_outcome(outcome);
+  sink_(std::string_view(line_).substr(before));
+  at_end_.reset();
+  line_.clear();
+  open_.erase(record.pid);
+}
+
+void Lines::add_outcome(std::string_view outcome) {
+  if (line_.size() < style_.column) line_.append(style_.column - line_.size(), ' ');
+  line_ += outcome;
+  line_ += '\n';
+}
+
+// A call that was under way never returns.
+void Lines::exit(const Record& record) {
+  if (const auto open = open_.find(record.pid); open != open_.end()) {
+    if (at_end_ == record.pid) {
+      const std::size_t before = line_.size();
+      if (open->second.separated) line_ += "<unfinished ...>";
+      line_ += ") ";
+      add_outcome("= ?");
+      sink_(std::string_view(line_).substr(before));
+    } else {
+      begin(record);
+      line_ += fmt::format("<... {} resumed>", open->second.name);
+      line_ += open->second.separated ? "<unfinished ...>) " : ") ";
+      add_outcome("= ?");
+      sink_(line_);
+    }
+    at_end_.reset();
+    open_.erase(open);
+  }
+  begin(record);
+  line_ += fmt::format("+++ {} +++\n", describe_end(record.code));
+}
+
+}  // namespace ringside::strace

@@ -1,0 +1,108 @@
+// Sees the system calls of the guest's tasks on the vCPU threads, pairs each entry with its return, and writes
+// records of those that are asked for.
+//
+// A task's calls are paired by its task_struct, on whatever vCPU they begin and end.  A task runs on one vCPU
+// at a time, but tasks on several vCPUs share a shard: each has a lock, held while one record is made.
+// Thread: on_hit() vCPU threads, several at once; everything else the hub.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "stub/guestos/kernel.hpp"
+#include "stub/strace/call.hpp"
+#include "stub/strace/options.hpp"
+#include "stub/strace/record.hpp"
+#include "stub/strace/ring.hpp"
+#include "stub/tracer/port.hpp"
+
+namespace ringside::strace {
+
+class Recorder final : public tracer::Watcher {
+ public:
+  // `wake` is called on a vCPU's thread when there is something to read after there was nothing.
+  Recorder(std::shared_ptr<const guestos::Kernel> kernel, Options options, std::size_t vcpus,
+           std::function<void()> wake);
+
+  // Where it wants to be asked.
+  std::vector<Gva> places() const;
+  // With an answer, the ring is full and the vCPU is to wait (--overflow=block), or the trigger has been met.
+  enum class Mark : std::uint64_t { kFull = 1 };
+  std::optional<std::uint64_t> on_hit(const tracer::Hit& hit) noexcept override;
+
+  Ring& ring() { return ring_; }
+  const Options& options() const { return options_; }
+  // mode=count: what has been counted so far, as records.
+  void write_counts();
+  void note(std::string_view text);
+
+ private:
+  using Site = guestos::SyscallSite;
+  using Kind = Site::Kind;
+
+  // A call under way, or what else is known of a task.
+  struct Task {
+    bool known = false;   // whether it is traced has been decided
+    bool traced = false;
+    bool in_call = false;
+    bool shown = false;  // its entry has been written
+    Call call;
+    std::uint64_t began_ns = 0;
+    Gva signal;  // where get_signal puts what it finds
+    std::string entry;  // text, while it is not known whether the call will be shown
+    Bytes stack;
+  };
+  struct Shard {
+    std::mutex mutex;
+    std::unordered_map<std::uint64_t, Task> tasks;  // by task_struct
+  };
+  // What one hit works with; of one vCPU.
+  struct Desk {
+    std::vector<char> text;
+    std::vector<char> result;
+    Bytes encoded;
+    Bytes stack;
+  };
+  struct Moment;  // one hit
+
+  static constexpr std::size_t kShards = 32;
+  static constexpr std::size_t kMostTasksInShard = 4096;
+
+  void dispatch(Moment& moment, Task& task, Kind kind) noexcept;
+  void entry(Moment& moment, Task& task, Abi abi) noexcept;
+  void result(Moment& moment, Task& task, std::int64_t value) noexcept;
+  void new_task(Moment& moment, const Task& parent) noexcept;
+  void exit(Moment& moment, Task& task) noexcept;
+  void signal(Moment& moment, Task& task) noexcept;
+  bool is_traced(const Moment& moment, Task& task) noexcept;
+  bool wants(const Moment& moment, const Call& call) const noexcept;
+  void count(const Call& call, std::uint64_t took_ns) noexcept;
+  void write_entry(Moment& moment, const Task& task, std::string_view text) noexcept;
+  void write(Moment& moment, Record& record) noexcept;
+  Shard& shard_of(Gva task) { return shards_[(task.value >> 6) % kShards]; }
+
+  const std::shared_ptr<const guestos::Kernel> kernel_;
+  const Options options_;
+  std::function<void()> wake_;
+  Ring ring_;
+  std::vector<Desk> desks_;  // by vCPU
+  std::array<Shard, kShards> shards_;
+
+  struct Count {
+    std::atomic<std::uint64_t> calls{0};
+    std::atomic<std::uint64_t> errors{0};
+    std::atomic<std::uint64_t> ns{0};
+  };
+  static constexpr std::size_t kCountedCalls = 1024;  // of each ABI; the last stands for all beyond
+  std::array<std::array<Count, kCountedCalls>, 2> counts_;
+  std::optional<std::uint64_t> answer_of(const Moment& moment) const noexcept;
+};
+
+}  // namespace ringside::strace
