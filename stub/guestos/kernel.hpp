@@ -34,16 +34,18 @@ struct TaskIds {
 // Where system calls can be observed, on this kernel.
 struct SyscallSite {
   enum class Kind : std::uint8_t {
-    kEntry64,    // `syscall` from 64-bit code; pt_regs in rdi, valid
-    kEntry32,    // int 0x80, sysenter, syscall of 32-bit code; pt_regs in rdi (the number in its orig_ax)
-    kResult,     // pt_regs in rdi, its ax is the result; before signals are looked at
-    kResultRax,  // the result is in rax, no pt_regs; 64-bit calls.  Only where there is no kResult for them
+    kEntry64,  // `syscall` from 64-bit code; pt_regs in rdi, valid
+    kEntry32,  // int 0x80, sysenter, syscall of 32-bit code; pt_regs in rdi (the number in its orig_ax). Only
+               // calls that are made: neither refused by seccomp nor beyond the table
+    kResult,     // pt_regs in rdi, its ax is the result; before signals are looked at.  A new task comes here
+                 // once without a call of its own
+    kResultRax,  // the result is in rax, no pt_regs; 64-bit and 32-bit calls.  Only where there is no kResult
     kLeave,      // pt_regs at rsp: back to user mode; for calls that were refused before they were made
     kNewTask,    // rdi: the new task_struct, not run yet; current is its parent (wake_up_new_task)
     kExit,       // rdi: code as for wait4, current is what ends (do_exit)
     kSignalEntry,   // get_signal: rdi = struct ksignal, to be filled
     kSignalReturn,  // behind a call of get_signal: al says whether there is one to handle
-    kExecDone,   // the new program is in place, current->comm is new; before its first instruction
+    kExecDone,      // the new program is in place, current->comm is new; before its first instruction
   };
   Kind kind;
   Gva at;
@@ -66,6 +68,9 @@ class Kernel {
 
   virtual std::span<const SyscallSite> syscall_sites() const = 0;
 
+  // What is added to a per-CPU address for this CPU, as Linux numbers them: vCPUs in order.  The GS base of a
+  // CPU in kernel mode is the same; this one needs no register, and is right in every mode.
+  virtual std::optional<Gva> per_cpu(std::uint32_t cpu, const VirtualMemory& memory) const noexcept = 0;
   // The task that a vCPU in kernel mode runs; `per_cpu` is its GS base (in user mode: KERNEL_GS_BASE).
   virtual std::optional<Gva> current_task(Gva per_cpu, const VirtualMemory& memory) const noexcept = 0;
   virtual std::optional<TaskIds> task_ids(Gva task, const VirtualMemory& memory) const noexcept = 0;
@@ -78,7 +83,8 @@ class Kernel {
   virtual std::optional<std::size_t> working_directory(Gva task, const VirtualMemory& memory,
                                                        std::span<char> into) const noexcept = 0;
 
-  // Offset in bytes of a structure's member in BTF; "a.b" goes into nested ones, unnamed ones are looked through.
+  // Offset in bytes of a structure's member in BTF; "a.b" goes into nested ones, unnamed ones are looked
+  // through.
   virtual std::optional<std::uint64_t> member(std::string_view structure, std::string_view path) const = 0;
   virtual std::optional<std::uint64_t> size_of(std::string_view structure) const = 0;
 
@@ -125,9 +131,9 @@ class Kernel {
   virtual std::string build_id() const = 0;  // hex; empty when there is none
 };
 
-// Looks for a Linux kernel in `memory`, which is what a CPU of the guest sees; `hint` is an address inside the
-// kernel, such as LSTAR.  Takes some hundred milliseconds: not for a thread that others wait for.  The error
-// says what was not found.
+// Looks for a Linux kernel in `memory`, which is what a CPU of the guest sees; `hint` is an address inside
+// the kernel, such as LSTAR.  Takes some hundred milliseconds: not for a thread that others wait for.  The
+// error says what was not found.
 Result<std::shared_ptr<const Kernel>> recognise(const VirtualMemory& memory, Gva hint);
 
 }  // namespace ringside::guestos

@@ -23,7 +23,8 @@ Hub::Hub(boost::asio::any_io_executor executor, api::Machine& machine, Callbacks
               [this] { post([this] { replan_points(); }); }),
       holds_(machine.vcpu_count()),
       snapshot_(std::make_shared<PointSnapshot>()),
-      vcpus_(machine.vcpu_count()) {}
+      vcpus_(machine.vcpu_count()),
+      kernel_(executor_, machine) {}
 
 Hub::~Hub() = default;
 
@@ -276,6 +277,7 @@ void Hub::reset_machine(tracer::Done<void> done) {
   exclusively([this, done = std::move(done)]() mutable {
     memory_.forget_all();
     scratch_.forget();
+    kernel_.forget();
     sites_.clear();
     mechanisms_ = {};
     Result<void> reset = machine_.reset();

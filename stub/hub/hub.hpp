@@ -20,6 +20,7 @@
 #include <boost/asio/any_io_executor.hpp>
 
 #include "stub/hub/holds.hpp"
+#include "stub/hub/kernel_keeper.hpp"
 #include "stub/hub/memory_view.hpp"
 #include "stub/hub/points.hpp"
 #include "stub/hub/policy.hpp"
@@ -120,6 +121,9 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   // hub_points.cpp
   void insert(TracerId who, VcpuId vcpu, const PointSpec& spec, std::shared_ptr<const PointActions> actions,
               tracer::Done<void> done);
+  void insert_now(TracerId who, VcpuId vcpu, const PointSpec& spec, std::shared_ptr<const PointActions> actions,
+                  tracer::Done<void> done);
+  void look_for_kernel();
   Result<void> may_own(TracerId who, const PointSpec& spec) const;
   Result<void> place(VcpuId vcpu, const PointSpec& spec);
   Result<void> unplace(const PointSpec& spec);
@@ -143,6 +147,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void read_registers(VcpuId vcpu, x86::RegGroups groups, tracer::Done<const x86::RegisterFile*> done);
   void write_registers(VcpuId vcpu, std::vector<std::pair<x86::Reg, Bytes>> values, tracer::Done<void> done);
   std::optional<tracer::KernelSlide> find_slide(const x86::CpuContext& context) const;
+  void guest_kernel(KernelKeeper::Answer done) { kernel_.ask(snapshot_, std::move(done)); }
 
   // hub.cpp: tracers
   void detach(TracerId who);
@@ -200,6 +205,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   std::optional<VcpuId> stepping_over_;  // the one vCPU that runs, for one instruction, its int3 lifted
   Gpa lifted_;
   Gva lifted_at_;
+  KernelKeeper kernel_;
   bool settling_ = false;
   bool waiting_for_first_ = false;  // --wait: kMonitor holds everything until a tracer does
   std::optional<api::GuestEnd> ended_;

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include "stub/hub/hub.hpp"
+#include "stub/tracer/variables.hpp"
 
 namespace ringside::hub {
 
@@ -26,8 +27,42 @@ Result<void> Hub::may_own(TracerId who, const PointSpec& spec) const {
   return {};
 }
 
+namespace {
+
+bool asks_for_task(const PointActions& actions) {
+  const auto asks = [](const agent::Program& program) {
+    return std::ranges::any_of(program.facts().variables_read, tracer::is_of_task);
+  };
+  return std::ranges::any_of(actions.conditions, asks) || std::ranges::any_of(actions.commands, asks);
+}
+
+}  // namespace
+
+// A point that asks who runs waits until that can be told; too early in the guest's boot it is set all the same,
+// and the kernel is looked for until it is there.
 void Hub::insert(TracerId who, VcpuId vcpu, const PointSpec& spec,
                  std::shared_ptr<const PointActions> actions, tracer::Done<void> done) {
+  if (actions == nullptr || kernel_.known() || !asks_for_task(*actions)) {
+    insert_now(who, vcpu, spec, std::move(actions), std::move(done));
+    return;
+  }
+  guest_kernel([this, who, vcpu, spec, actions = std::move(actions), done = std::move(done)](auto kernel) mutable {
+    if (!kernel) look_for_kernel();
+    insert_now(who, vcpu, spec, std::move(actions), std::move(done));
+  });
+}
+
+// Once it is there, every vCPU takes it along.
+void Hub::look_for_kernel() {
+  kernel_.ask_until_known([this] { return ended_ ? nullptr : snapshot_; },
+                          [this] {
+                            exclusively([] {});
+                            settle();
+                          });
+}
+
+void Hub::insert_now(TracerId who, VcpuId vcpu, const PointSpec& spec,
+                     std::shared_ptr<const PointActions> actions, tracer::Done<void> done) {
   const bool known = points_.claim(who, spec) != nullptr;
   if (Result<void> may = may_own(who, spec); !may) return done(std::move(may));
   if (const auto possible = slots_needed(spec); !possible) {

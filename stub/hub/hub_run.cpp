@@ -68,6 +68,7 @@ void Hub::start_vcpu(VcpuId id) {
   RunContext& run = policy_.context(id);
   run.alone = false;
   run.points = snapshot_;
+  run.kernel = kernel_.known();
   run.step = !vcpu.steps.empty();
   run.range.reset();
   run.hold_interrupts = true;
@@ -120,6 +121,7 @@ void Hub::step_over(VcpuId id) {
   RunContext& run = policy_.context(id);
   if (points_dirty_) publish();
   run.points = snapshot_;
+  run.kernel = kernel_.known();
   run.step = true;
   run.range.reset();
   run.hold_interrupts = true;

@@ -68,6 +68,10 @@ class ObserverPort final : public tracer::Port {
   void kernel_slide(VcpuId vcpu, tracer::Done<std::optional<tracer::KernelSlide>> done) override {
     inner_->kernel_slide(vcpu, std::move(done));
   }
+  void guest_kernel(tracer::Done<std::shared_ptr<const guestos::Kernel>> done) override {
+    inner_->guest_kernel(std::move(done));
+  }
+  std::unique_ptr<VirtualMemory> kernel_memory() const override { return inner_->kernel_memory(); }
   void set_step_holds_interrupts(bool) override {}
 
   std::string describe_tracers() const override { return inner_->describe_tracers(); }

@@ -163,7 +163,8 @@ api::Verdict Policy::decide(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExi
 bool Policy::wanted(api::VcpuAccess& vcpu, PerVcpu& state, const Place& place) {
   const Meter meter(place);
   const x86::CpuContext context = vcpu.context();
-  VcpuEnvironment environment(vcpu, context, memory_, *state.run.points, *state.registers, print_);
+  VcpuEnvironment environment(vcpu, context, memory_, *state.run.points, *state.registers, print_,
+                              state.run.kernel.get());
   const VcpuMemory seen(context.paging, memory_, *state.run.points);
   const tracer::Hit hit{.vcpu = vcpu.id(), .at = place.at, .context = context, .memory = seen};
   bool any = false;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "arch/guest_view.hpp"
+#include "stub/hub/kernel_memory.hpp"
 #include "stub/hub/single_step.hpp"
 #include "stub/hub/snapshot.hpp"
 #include "stub/hub/stepper.hpp"
@@ -32,6 +33,7 @@ struct Wanted {
 struct RunContext {
   // Orders, from the hub.
   std::shared_ptr<const PointSnapshot> points = std::make_shared<PointSnapshot>();
+  std::shared_ptr<const KnownKernel> kernel;  // null while it is not known
   bool step = false;
   bool hold_interrupts = true;
   std::optional<GvaRange> range;  // with step: go on while RIP is inside, without asking the hub

@@ -54,6 +54,12 @@ class TracerPort final : public tracer::Port {
 
   boost::asio::any_io_executor executor() const override { return hub_.executor_; }
   void kernel_slide(VcpuId vcpu, tracer::Done<std::optional<tracer::KernelSlide>> done) override;
+  void guest_kernel(tracer::Done<std::shared_ptr<const guestos::Kernel>> done) override {
+    hub_.guest_kernel(std::move(done));
+  }
+  std::unique_ptr<VirtualMemory> kernel_memory() const override {
+    return hub_.kernel_.memory(hub_.snapshot_);
+  }
   void set_step_holds_interrupts(bool hold) override { hub_.tracers_.at(id_).hold_interrupts = hold; }
 
   std::string describe_tracers() const override { return hub_.describe_tracers(); }

@@ -17,18 +17,23 @@ constexpr std::array kGprOf = {x86::kRax, x86::kRbx, x86::kRcx, x86::kRdx, x86::
 
 }  // namespace
 
+bool read_own_physical(const PhysicalMemory& memory, const PointSnapshot& points, Gpa at,
+                       MutableByteView into) noexcept {
+  if (!memory.read(at, into)) return false;
+  for (auto site = points.from(at); site != points.int3.end() && site->first - at < into.size(); ++site) {
+    std::uint8_t& byte = into[static_cast<std::size_t>(site->first - at)];
+    if (byte == kInt3) byte = site->second->original;
+  }
+  return true;
+}
+
 bool read_own_bytes(const x86::PagingState& paging, const PhysicalMemory& memory, const PointSnapshot& points,
                     Gva at, MutableByteView into) noexcept {
   while (!into.empty()) {
     const x86::WalkResult leaf = x86::walk(paging, at, memory);
     if (!leaf) return false;
     const MutableByteView piece = into.first(std::min(into.size(), bytes_to_page_end(at)));
-    if (!memory.read(leaf->gpa, piece)) return false;
-    for (auto site = points.from(leaf->gpa);
-         site != points.int3.end() && site->first - leaf->gpa < piece.size(); ++site) {
-      std::uint8_t& byte = piece[static_cast<std::size_t>(site->first - leaf->gpa)];
-      if (byte == kInt3) byte = site->second->original;
-    }
+    if (!read_own_physical(memory, points, leaf->gpa, piece)) return false;
     at = at + piece.size();
     into = into.subspan(piece.size());
   }
@@ -63,8 +68,30 @@ std::optional<std::uint64_t> VcpuEnvironment::read_variable(unsigned number) noe
       return wish_->claim.counters->hits.load(std::memory_order_relaxed);
     case tracer::Variable::kKtime:
       return vcpu_.time_ns();
+    case tracer::Variable::kPid:
+    case tracer::Variable::kTgid:
+    case tracer::Variable::kComm:
+      return read_task_variable(static_cast<tracer::Variable>(number));
   }
   return std::nullopt;
+}
+
+std::optional<guestos::TaskIds> task_on(VcpuId vcpu, const KnownKernel& known,
+                                        const VirtualMemory& memory) noexcept {
+  const auto base = known.kernel->per_cpu(vcpu.number, memory);
+  const auto task = base ? known.kernel->current_task(*base, memory) : std::nullopt;
+  return task ? known.kernel->task_ids(*task, memory) : std::nullopt;
+}
+
+std::optional<std::uint64_t> VcpuEnvironment::read_task_variable(tracer::Variable variable) const noexcept {
+  if (kernel_ == nullptr) return std::nullopt;
+  const std::shared_ptr<const PointSnapshot> borrowed(std::shared_ptr<void>{}, &points_);
+  const KernelMemory memory(memory_, kernel_->image, kernel_->paging(memory_), borrowed);
+  const auto ids = task_on(vcpu_.id(), *kernel_, memory);
+  if (!ids) return std::nullopt;
+  if (variable == tracer::Variable::kPid) return static_cast<std::uint64_t>(std::int64_t{ids->pid});
+  if (variable == tracer::Variable::kTgid) return static_cast<std::uint64_t>(std::int64_t{ids->tgid});
+  return load<std::uint64_t>(reinterpret_cast<const std::uint8_t*>(ids->comm_bytes.data()));
 }
 
 void VcpuEnvironment::print(std::string_view text) noexcept { sink_(wish_->owner, text); }

@@ -10,7 +10,9 @@
 
 #include "arch/guest_view.hpp"
 #include "stub/agent/environment.hpp"
+#include "stub/hub/kernel_memory.hpp"
 #include "stub/hub/snapshot.hpp"
+#include "stub/tracer/variables.hpp"
 #include "vmm/api/vcpu.hpp"
 
 namespace ringside::hub {
@@ -21,6 +23,9 @@ using PrintSink = std::function<void(TracerId, std::string_view)>;
 // The guest's own bytes at virtual addresses, all or nothing, whatever of ours is inserted.
 bool read_own_bytes(const x86::PagingState& paging, const PhysicalMemory& memory, const PointSnapshot& points,
                     Gva at, MutableByteView into) noexcept;
+
+bool read_own_physical(const PhysicalMemory& memory, const PointSnapshot& points, Gpa at,
+                       MutableByteView into) noexcept;
 
 // The same as what a vCPU sees.  Borrows everything.
 class VcpuMemory final : public VirtualMemory {
@@ -41,13 +46,15 @@ class VcpuEnvironment final : public agent::Environment {
  public:
   // All are borrowed for as long as this lives; `registers` is a place to put what is fetched.
   VcpuEnvironment(api::VcpuAccess& vcpu, const x86::CpuContext& context, const PhysicalMemory& memory,
-                  const PointSnapshot& points, x86::RegisterFile& registers, const PrintSink& sink)
+                  const PointSnapshot& points, x86::RegisterFile& registers, const PrintSink& sink,
+                  const KnownKernel* kernel)
       : vcpu_(vcpu),
         context_(context),
         memory_(memory),
         points_(points),
         registers_(registers),
-        sink_(sink) {}
+        sink_(sink),
+        kernel_(kernel) {}
 
   // Whose expression runs next.
   void serve(const Place::Wish& wish) { wish_ = &wish; }
@@ -59,6 +66,8 @@ class VcpuEnvironment final : public agent::Environment {
   void print(std::string_view text) noexcept override;
 
  private:
+  std::optional<std::uint64_t> read_task_variable(tracer::Variable variable) const noexcept;
+
   api::VcpuAccess& vcpu_;
   const x86::CpuContext& context_;
   const PhysicalMemory& memory_;
@@ -66,7 +75,12 @@ class VcpuEnvironment final : public agent::Environment {
   x86::RegisterFile& registers_;
   x86::RegGroups fetched_;
   const PrintSink& sink_;
+  const KnownKernel* kernel_;  // null while it is not known
   const Place::Wish* wish_ = nullptr;
 };
+
+// Who runs on a CPU, by the kernel's own account.
+std::optional<guestos::TaskIds> task_on(VcpuId vcpu, const KnownKernel& known,
+                                        const VirtualMemory& memory) noexcept;
 
 }  // namespace ringside::hub

@@ -20,6 +20,7 @@
 #include "arch/result.hpp"
 #include "arch/x86/regs.hpp"
 #include "stub/agent/program.hpp"
+#include "stub/guestos/kernel.hpp"
 #include "stub/tracer/events.hpp"
 
 namespace ringside::tracer {
@@ -139,6 +140,12 @@ class Port {
   virtual boost::asio::any_io_executor executor() const = 0;
 
   virtual void kernel_slide(VcpuId vcpu, Done<std::optional<KernelSlide>> done) = 0;
+
+  // What is known of the guest's Linux, looked for when first asked: everything of it is good until the guest is
+  // reset.  The error says why it is not known; it may be later.
+  virtual void guest_kernel(Done<std::shared_ptr<const guestos::Kernel>> done) = 0;
+  // The kernel's address space at this moment, inserted points hidden; null while no kernel is known.
+  virtual std::unique_ptr<VirtualMemory> kernel_memory() const = 0;
 
   // Single steps hold interrupts back unless switched off.
   virtual void set_step_holds_interrupts(bool hold) = 0;

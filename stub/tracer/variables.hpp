@@ -13,7 +13,16 @@ enum class Variable : std::uint16_t {
   kCpu = 1,    // number of the vCPU that hit
   kHits = 2,   // how often this point of this tracer has been hit, this hit included
   kKtime = 3,  // nanoseconds of the guest's time stamp counter since power-on
+  // Of the task that the CPU runs, where the guest is a Linux that has been recognised:
+  kPid = 4,   // the thread's number
+  kTgid = 5,  // the process's
+  kComm = 6,  // the first 8 bytes of its name, the first one lowest
 };
+
+constexpr bool is_of_task(std::uint16_t variable) {
+  return variable >= static_cast<std::uint16_t>(Variable::kPid) &&
+         variable <= static_cast<std::uint16_t>(Variable::kComm);
+}
 
 struct VariableInfo {
   Variable number;
@@ -23,7 +32,8 @@ struct VariableInfo {
 inline constexpr std::array kVariables = {
     VariableInfo{Variable::kCpu, "cpu"},
     VariableInfo{Variable::kHits, "hits"},
-    VariableInfo{Variable::kKtime, "ktime"},
+    VariableInfo{Variable::kKtime, "ktime"}, VariableInfo{Variable::kPid, "pid"},
+    VariableInfo{Variable::kTgid, "tgid"},   VariableInfo{Variable::kComm, "comm"},
 };
 
 }  // namespace ringside::tracer

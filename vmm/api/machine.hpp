@@ -48,6 +48,8 @@ struct KernelImage {
   std::string version;                 // "6.1.0-49-cloud-amd64 (...) #1 SMP …"
   Gva link_text;                       // address of _text in the unrelocated vmlinux
   std::optional<std::uint64_t> slide;  // known when the monitor placed the image; else to be found in memory
+  std::optional<Gpa> at;               // where _text lies; known when the monitor placed the image
+  std::uint64_t bytes = 0;             // of the image in memory, with `at`
   Gva link_banner;                     // address of linux_banner in the unrelocated vmlinux, 0 when not found
   std::string banner;                  // its text, by which a running kernel's slide can be found
 };

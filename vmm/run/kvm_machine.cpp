@@ -97,6 +97,8 @@ Result<void> KvmMachine::load_kernel(Hardware& hardware) {
   if (plan.kernel) {
     image.link_text = plan.kernel->text - plan.kernel->slide;
     image.slide = plan.kernel->slide;
+    image.at = plan.kernel->phys_text;
+    image.bytes = plan.kernel->image_bytes;
   }
   info_.kernel = std::move(image);
   return {};

@@ -1,0 +1,114 @@
+#include "stub/guestos/tasks.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "stub/guestos/copy.hpp"
+
+namespace ringside::guestos {
+namespace {
+
+constexpr std::uint32_t kKernelThread = 0x00200000;  // PF_KTHREAD
+constexpr std::size_t kMostTasks = 100'000;
+
+}  // namespace
+
+std::string_view TaskIds::comm() const {
+  const auto end = std::ranges::find(comm_bytes, '\0');
+  return {comm_bytes.data(), static_cast<std::size_t>(end - comm_bytes.begin())};
+}
+
+std::optional<TaskIds> TaskReader::ids(Gva task, const VirtualMemory& memory) const noexcept {
+  const auto pid = memory.load_at<std::int32_t>(task + at_.pid);
+  const auto tgid = memory.load_at<std::int32_t>(task + at_.tgid);
+  const auto flags = memory.load_at<std::uint32_t>(task + at_.flags);
+  const auto comm = memory.load_at<std::array<char, 16>>(task + at_.comm);
+  if (!pid || !tgid || !flags || !comm) return std::nullopt;
+  return TaskIds{task, *pid, *tgid, *comm, (*flags & kKernelThread) != 0};
+}
+
+std::optional<Gva> TaskReader::parent(Gva task, const VirtualMemory& memory) const noexcept {
+  const auto parent = memory.load_at<std::uint64_t>(task + at_.real_parent);
+  if (!parent) return std::nullopt;
+  return Gva{*parent};
+}
+
+char state_letter(std::uint32_t state, std::uint32_t exit_state) noexcept {
+  constexpr std::uint32_t kIdle = 0x402, kReported = 0x7f;  // TASK_IDLE, TASK_REPORT
+  constexpr std::string_view kLetters = "RSDTtXZP";
+  const std::uint32_t all = state | exit_state;
+  if ((all & kIdle) == kIdle) return 'I';
+  constexpr std::uint32_t kWaitsForLock = 0x1000, kFrozen = 0x8000;  // TASK_RTLOCK_WAIT, TASK_FROZEN
+  if ((all & (kWaitsForLock | kFrozen)) != 0 && (all & kReported) == 0) return 'D';
+  return kLetters[static_cast<std::size_t>(std::bit_width(all & kReported))];
+}
+
+// The nearest return address above the switch that is not the scheduler's: stack words that are behind a
+// call. Without unwinding it may be a stale one, so it is a hint for people.
+std::string TaskList::where(Gva task, const VirtualMemory& memory) const {
+  constexpr std::uint64_t kMostWords = 64, kCallBytes = 5;
+  constexpr std::uint8_t kCall = 0xe8;
+  const auto sp = memory.load_at<std::uint64_t>(task + at_.saved_sp);
+  if (!sp || places_.symbols == nullptr) return {};
+  const Gva first = Gva{*sp} + at_.frame_ret_addr;
+  for (std::uint64_t i = 0; i < kMostWords; ++i) {
+    const auto word = memory.load_at<std::uint64_t>(first + 8 * i);
+    if (!word) break;
+    const Gva back{*word};
+    if (!places_.text.contains(back) || places_.scheduler.contains(back)) continue;
+    if (memory.load_at<std::uint8_t>(back - kCallBytes) != kCall) continue;
+    const auto symbol = places_.symbols->at_or_before(back - 1);
+    if (!symbol || symbol->name.starts_with("schedule") || symbol->name.starts_with("__schedule")) continue;
+    return std::string(symbol->name);
+  }
+  return {};
+}
+
+std::optional<Kernel::Task> TaskList::describe(Gva task, const VirtualMemory& memory) const {
+  const auto ids = reader_.ids(task, memory);
+  const auto state = memory.load_at<std::uint32_t>(task + at_.state);
+  const auto exit_state = memory.load_at<std::uint32_t>(task + at_.exit_state);
+  if (!ids || !state || !exit_state) return std::nullopt;
+  Kernel::Task found{.ids = *ids, .state = state_letter(*state, *exit_state), .where = {}, .cpu = {}};
+  found.cpu = memory.load_at<std::uint32_t>(task + at_.cpu);
+  if (const auto parent = reader_.parent(task, memory)) {
+    if (const auto parent_ids = reader_.ids(*parent, memory)) found.parent_tgid = parent_ids->tgid;
+  }
+  if (found.state != 'R' && found.state != 'Z' && found.state != 'X') found.where = where(task, memory);
+  return found;
+}
+
+// init_task heads the list of processes; a process's threads hang on its signal_struct, itself among them.
+Result<std::vector<Kernel::Task>> TaskList::list(const VirtualMemory& memory) const {
+  std::vector<Kernel::Task> all;
+  const Gva head = at_.init_task + at_.tasks;
+  auto node = memory.load_at<std::uint64_t>(head);
+  for (std::size_t steps = 0; node && *node != head.value; ++steps) {
+    const Gva leader = Gva{*node} - at_.tasks;
+    const auto described = describe(leader, memory);
+    if (!described || steps >= kMostTasks || all.size() >= kMostTasks) {
+      return fail(Errc::kMalformed, "the guest's list of tasks is damaged, or has no end");
+    }
+    all.push_back(*described);
+    const auto signal = memory.load_at<std::uint64_t>(leader + at_.signal);
+    const Gva threads = Gva{signal.value_or(0)} + at_.thread_head;
+    auto thread = memory.load_at<std::uint64_t>(threads);
+    while (thread && *thread != threads.value && all.size() < kMostTasks) {
+      const Gva task = Gva{*thread} - at_.thread_node;
+      if (task != leader) {
+        const auto one = describe(task, memory);
+        if (!one) break;
+        all.push_back(*one);
+      }
+      ++steps;
+      if (steps >= kMostTasks) break;
+      thread = memory.load_at<std::uint64_t>(Gva{*thread});
+    }
+    node = memory.load_at<std::uint64_t>(Gva{*node});
+  }
+  if (!node) return fail(Errc::kNotMapped, "the guest's list of tasks cannot be read");
+  return all;
+}
+
+}  // namespace ringside::guestos
