@@ -19,6 +19,9 @@ std::string_view name_of(Abi abi, std::uint32_t number) noexcept;
 // separated by Text::kNextArgument.  No parentheses.
 void print_entry(const Call& call, const Process& process, const Style& style, Text& into) noexcept;
 
+// Whether print_return() will add any.
+bool has_outputs(const Call& call) noexcept;
+
 // The arguments that print_entry() has left, begun with the separator where one is due; at the return.
 void print_return(const Call& call, const Process& process, const Style& style, Text& into) noexcept;
 

@@ -1,6 +1,7 @@
 #include "stub/strace/lines.hpp"
 
 #include <ctime>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -116,30 +117,26 @@ void Lines::entry(const Record& record) {
 }
 
 void Lines::result(const Record& record) {
-  const auto open = open_.find(record.pid);
-  if (open == open_.end()) return;  // its entry has been lost
-  std::string rest = shown_arguments(record.text);
-  if (open->second.separated && rest.starts_with(", ")) rest.erase(0, 2);
-  std::string shown;
-  if (at_end_ != record.pid) {
-    const Open call = open->second;
+  const auto found = open_.find(record.pid);
+  if (found == open_.end()) return;  // its entry has been lost
+  const Open call = std::move(found->second);
+  open_.erase(found);
+  const bool goes_on = at_end_ == record.pid;
+  const std::size_t shown = goes_on ? line_.size() : 0;
+  if (!goes_on) {
     begin(record);
-    shown = std::exchange(line_, {});
-    line_ = fmt::format("{}<... {} resumed>", shown, call.name);
-    shown = line_;
-  } else {
-    shown.clear();
+    line_ += fmt::format("<... {} resumed>", call.name);
   }
-  const std::size_t before = at_end_ == record.pid ? line_.size() : 0;
-  line_ += rest;
+  const std::string rest = shown_arguments(record.text);
+  line_ += call.separated && rest.starts_with(", ") ? std::string_view(rest).substr(2) : rest;
   line_ += ") ";
   std::string outcome = fmt::format("= {}", record.result_text);
-  if (style_.took) outcome += fmt::format(" <{}.{:06}>", record.took_ns / 1'000'000'000u, record.took_ns / 1000 % 1'000'000u);
+  if (style_.took)
+    outcome += fmt::format(" <{}.{:06}>", record.took_ns / 1'000'000'000u, record.took_ns / 1000 % 1'000'000u);
   add_outcome(outcome);
-  sink_(std::string_view(line_).substr(before));
+  sink_(std::string_view(line_).substr(shown));
   at_end_.reset();
   line_.clear();
-  open_.erase(record.pid);
 }
 
 void Lines::add_outcome(std::string_view outcome) {

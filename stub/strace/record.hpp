@@ -37,21 +37,21 @@ struct Record {
   std::uint32_t cpu = 0;
   std::int32_t pid = 0;   // of the thread
   std::int32_t tgid = 0;  // of the process
-  std::string_view comm;
+  std::string_view comm = {};
   Abi abi = Abi::kX64;
   std::uint32_t number = 0;
-  std::string_view name;
-  std::string_view text;  // arguments are separated by Text::kNextArgument
+  std::string_view name = {};
+  std::string_view text = {};  // arguments are separated by Text::kNextArgument
   bool more = false;      // kEntry: arguments follow at the return
   std::int64_t result = 0;
-  std::string_view result_text;
+  std::string_view result_text = {};
   std::uint64_t took_ns = 0;
   std::uint64_t lost = 0;
   std::int32_t code = 0;
   std::int32_t parent = 0;
   std::uint64_t calls = 0;
   std::uint64_t errors = 0;
-  ByteView stack;  // return addresses, 8 bytes each, innermost first
+  ByteView stack = {};  // return addresses, 8 bytes each, innermost first
 };
 
 // Appends the record, with its length before it, to `into`, without allocating; how many bytes that were, or nothing
