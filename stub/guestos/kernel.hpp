@@ -37,8 +37,8 @@ struct SyscallSite {
     kEntry64,  // `syscall` from 64-bit code; pt_regs in rdi, valid
     kEntry32,  // int 0x80, sysenter, syscall of 32-bit code; pt_regs in rdi (the number in its orig_ax). Only
                // calls that are made: neither refused by seccomp nor beyond the table
-    kResult,     // pt_regs in rdi, its ax is the result; before signals are looked at.  A new task comes here
-                 // once without a call of its own
+    kResult,   // pt_regs in rdi, its ax is the result; before signals are looked at.  A new task comes here
+               // once without a call of its own
     kResultRax,  // the result is in rax, no pt_regs; 64-bit and 32-bit calls.  Only where there is no kResult
     kLeave,      // pt_regs at rsp: back to user mode; for calls that were refused before they were made
     kNewTask,    // rdi: the new task_struct, not run yet; current is its parent (wake_up_new_task)

@@ -121,8 +121,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   // hub_points.cpp
   void insert(TracerId who, VcpuId vcpu, const PointSpec& spec, std::shared_ptr<const PointActions> actions,
               tracer::Done<void> done);
-  void insert_now(TracerId who, VcpuId vcpu, const PointSpec& spec, std::shared_ptr<const PointActions> actions,
-                  tracer::Done<void> done);
+  void insert_now(TracerId who, VcpuId vcpu, const PointSpec& spec,
+                  std::shared_ptr<const PointActions> actions, tracer::Done<void> done);
   void look_for_kernel();
   Result<void> may_own(TracerId who, const PointSpec& spec) const;
   Result<void> place(VcpuId vcpu, const PointSpec& spec);

@@ -38,18 +38,19 @@ bool asks_for_task(const PointActions& actions) {
 
 }  // namespace
 
-// A point that asks who runs waits until that can be told; too early in the guest's boot it is set all the same,
-// and the kernel is looked for until it is there.
+// A point that asks who runs waits until that can be told; too early in the guest's boot it is set all the
+// same, and the kernel is looked for until it is there.
 void Hub::insert(TracerId who, VcpuId vcpu, const PointSpec& spec,
                  std::shared_ptr<const PointActions> actions, tracer::Done<void> done) {
   if (actions == nullptr || kernel_.known() || !asks_for_task(*actions)) {
     insert_now(who, vcpu, spec, std::move(actions), std::move(done));
     return;
   }
-  guest_kernel([this, who, vcpu, spec, actions = std::move(actions), done = std::move(done)](auto kernel) mutable {
-    if (!kernel) look_for_kernel();
-    insert_now(who, vcpu, spec, std::move(actions), std::move(done));
-  });
+  guest_kernel(
+      [this, who, vcpu, spec, actions = std::move(actions), done = std::move(done)](auto kernel) mutable {
+        if (!kernel) look_for_kernel();
+        insert_now(who, vcpu, spec, std::move(actions), std::move(done));
+      });
 }
 
 // Once it is there, every vCPU takes it along.

@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include "arch/x86/paging.hpp"
+#include "stub/hub/symbol_file.hpp"
 
 namespace ringside::hub {
 namespace {
@@ -17,6 +18,15 @@ constexpr std::uint64_t kLargestImage = 128u << 20;
 
 Unexpected<Error> too_early() {
   return fail(Errc::kBusy, "no Linux kernel is in its place yet, or the guest is not Linux");
+}
+
+// The tables that have the kernel in them.
+std::optional<x86::PagingState> kernel_half(x86::PagingState paging, Gva hint, const PhysicalMemory& memory) {
+  if (hint.value == 0) return std::nullopt;
+  if (x86::walk(paging, hint, memory)) return paging;
+  paging.cr3 &= ~kPtiUserHalf;
+  if (x86::walk(paging, hint, memory)) return paging;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -58,6 +68,7 @@ void KernelKeeper::ask_until_known(std::function<std::shared_ptr<const PointSnap
 void KernelKeeper::forget() {
   ++life_;
   known_.reset();
+  file_.reset();
   retrying_ = false;
   retry_.cancel();
 }
@@ -92,9 +103,15 @@ void KernelKeeper::look_from_cpu(std::shared_ptr<const PointSnapshot> points) {
   });
 }
 
+// Whether anything is to be seen there, is asked here: a guest without a kernel costs no thread.
 void KernelKeeper::search(const View& view, std::shared_ptr<const PointSnapshot> points) {
+  if (view.image.bytes == 0 && !kernel_half(view.paging, view.hint, machine_.memory())) {
+    finished(life_, too_early());
+    return;
+  }
   thread_ = std::jthread([this, view, points = std::move(points), life = life_, executor = executor_,
-                          alive = std::weak_ptr(alive_), &memory = std::as_const(machine_.memory())]() mutable {
+                          alive = std::weak_ptr(alive_),
+                          &memory = std::as_const(machine_.memory())]() mutable {
     auto found = find(view, memory, std::move(points));
     boost::asio::post(executor, [this, alive = std::move(alive), life, found = std::move(found)]() mutable {
       if (!alive.expired()) finished(life, std::move(found));
@@ -105,12 +122,7 @@ void KernelKeeper::search(const View& view, std::shared_ptr<const PointSnapshot>
 // Thread: the search's.
 Result<std::shared_ptr<const KnownKernel>> KernelKeeper::find(const View& view, const PhysicalMemory& memory,
                                                               std::shared_ptr<const PointSnapshot> points) {
-  x86::PagingState paging = view.paging;
-  if (view.image.bytes == 0) {
-    if (view.hint.value == 0) return too_early();
-    if (!x86::walk(paging, view.hint, memory)) paging.cr3 &= ~kPtiUserHalf;
-    if (!x86::walk(paging, view.hint, memory)) return too_early();
-  }
+  const x86::PagingState paging = kernel_half(view.paging, view.hint, memory).value_or(view.paging);
   const KernelMemory kernel_memory(memory, view.image, paging, std::move(points));
   KnownKernel known;
   known.kernel = RS_TRY(guestos::recognise(kernel_memory, view.hint));
@@ -145,6 +157,36 @@ void KernelKeeper::finished(std::uint64_t life, Result<std::shared_ptr<const Kno
       done(unexpected(found.error()));
     }
   }
+}
+
+void KernelKeeper::symbol_file(std::shared_ptr<const PointSnapshot> points, tracer::Done<std::string> done) {
+  if (file_) {
+    done(*file_);
+    return;
+  }
+  ask(std::move(points), [this, done = std::move(done)](auto kernel) mutable {
+    if (!kernel) return done(unexpected(kernel.error()));
+    waiting_for_file_.push_back(std::move(done));
+    make_file();
+  });
+}
+
+void KernelKeeper::make_file() {
+  if (std::exchange(making_file_, true)) return;
+  file_thread_ = std::jthread([this, kernel = known_->kernel, life = life_, executor = executor_,
+                               alive = std::weak_ptr(alive_)]() mutable {
+    auto file = symbol_file_for(*kernel);
+    boost::asio::post(executor, [this, alive = std::move(alive), life, file = std::move(file)]() mutable {
+      if (!alive.expired()) file_made(life, std::move(file));
+    });
+  });
+}
+
+void KernelKeeper::file_made(std::uint64_t life, Result<std::string> file) {
+  making_file_ = false;
+  if (life != life_) file = fail(Errc::kBusy, "the machine has been reset meanwhile");
+  if (file) file_ = *file;
+  for (auto& done : std::exchange(waiting_for_file_, {})) done(file);
 }
 
 }  // namespace ringside::hub

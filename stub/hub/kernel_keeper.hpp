@@ -1,5 +1,5 @@
-// Keeps what is known of the guest's Linux: looked for when somebody asks, on a thread of its own, once for all
-// tracers; again when it was too early in the guest's boot; forgotten when the machine is reset.
+// Keeps what is known of the guest's Linux: looked for when somebody asks, on a thread of its own, once for
+// all tracers; again when it was too early in the guest's boot; forgotten when the machine is reset.
 //
 // A kernel that the monitor placed is looked for at its place, whatever the CPUs do; one that moved itself is
 // through the address space of CPU 0, near LSTAR.  Thread: hub.  Owner: Hub; the machine must outlive it.
@@ -32,7 +32,10 @@ class KernelKeeper {
   // At once when it is known; else when a search, with these points hidden, has ended.
   void ask(std::shared_ptr<const PointSnapshot> points, Answer done);
   // Goes on asking until it is known, or forgotten.
-  void ask_until_known(std::function<std::shared_ptr<const PointSnapshot>()> points, std::function<void()> known);
+  void ask_until_known(std::function<std::shared_ptr<const PointSnapshot>()> points,
+                       std::function<void()> known);
+  // A file with its symbols, absolute path; made when first asked for.
+  void symbol_file(std::shared_ptr<const PointSnapshot> points, tracer::Done<std::string> done);
   void forget();
   std::shared_ptr<const KnownKernel> known() const { return known_; }
 
@@ -51,6 +54,8 @@ class KernelKeeper {
   void look_from_cpu(std::shared_ptr<const PointSnapshot> points);
   void search(const View& view, std::shared_ptr<const PointSnapshot> points);
   void finished(std::uint64_t life, Result<std::shared_ptr<const KnownKernel>> found);
+  void make_file();
+  void file_made(std::uint64_t life, Result<std::string> file);
   static Result<std::shared_ptr<const KnownKernel>> find(const View& view, const PhysicalMemory& memory,
                                                          std::shared_ptr<const PointSnapshot> points);
 
@@ -59,11 +64,14 @@ class KernelKeeper {
   std::shared_ptr<const KnownKernel> known_;
   std::vector<Answer> waiting_;
   bool searching_ = false;
+  std::optional<std::string> file_;
+  std::vector<tracer::Done<std::string>> waiting_for_file_;
+  bool making_file_ = false;
   std::uint64_t life_ = 0;  // one more with each reset
   boost::asio::steady_timer retry_;
   bool retrying_ = false;
   std::shared_ptr<int> alive_ = std::make_shared<int>();  // for answers that come later than our end
-  std::jthread thread_;                                   // last: ends before what it uses
+  std::jthread thread_, file_thread_;                     // last: they end before what they use
 };
 
 }  // namespace ringside::hub

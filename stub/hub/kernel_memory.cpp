@@ -8,8 +8,7 @@ namespace ringside::hub {
 
 x86::PagingState KnownKernel::paging(const PhysicalMemory& memory) const noexcept {
   if (!page_table) return {};
-  const bool five =
-      five_levels && memory.load_at<std::uint32_t>(*five_levels).value_or(0) != 0;
+  const bool five = five_levels && memory.load_at<std::uint32_t>(*five_levels).value_or(0) != 0;
   return {.cr0 = x86::cr0::kPg | x86::cr0::kPe,
           .cr3 = page_table->value,
           .cr4 = x86::cr4::kPae | (five ? x86::cr4::kLa57 : 0),

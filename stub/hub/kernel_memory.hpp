@@ -1,8 +1,8 @@
-// The guest kernel's memory, whatever its CPUs do: what has been found of it (KnownKernel), and the address space
-// that its own page tables make.  Inserted breakpoints are hidden.
+// The guest kernel's memory, whatever its CPUs do: what has been found of it (KnownKernel), and the address
+// space that its own page tables make.  Inserted breakpoints are hidden.
 //
-// The kernel's image is read at its physical place, all else through init_top_pgt: so it works in user mode with
-// page table isolation, of a running guest, and of one whose CPUs are dead.  Nothing here allocates.
+// The kernel's image is read at its physical place, all else through init_top_pgt: so it works in user mode
+// with page table isolation, of a running guest, and of one whose CPUs are dead.  Nothing here allocates.
 #pragma once
 
 #include <memory>
@@ -17,8 +17,8 @@ namespace ringside::hub {
 
 // Where the kernel's image lies.
 struct ImagePlace {
-  Gva text;        // _text, where it runs
-  Gpa where;       // and its physical address
+  Gva text;   // _text, where it runs
+  Gpa where;  // and its physical address
   std::uint64_t bytes = 0;
 
   std::optional<Gpa> find(Gva at) const noexcept {
@@ -32,8 +32,8 @@ struct ImagePlace {
 struct KnownKernel {
   std::shared_ptr<const guestos::Kernel> kernel;
   ImagePlace image;
-  std::optional<Gpa> page_table;      // init_top_pgt
-  std::optional<Gpa> five_levels;     // a word that says whether it has five levels
+  std::optional<Gpa> page_table;   // init_top_pgt
+  std::optional<Gpa> five_levels;  // a word that says whether it has five levels
 
   x86::PagingState paging(const PhysicalMemory& memory) const noexcept;
 };

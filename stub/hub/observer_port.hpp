@@ -72,6 +72,8 @@ class ObserverPort final : public tracer::Port {
     inner_->guest_kernel(std::move(done));
   }
   std::unique_ptr<VirtualMemory> kernel_memory() const override { return inner_->kernel_memory(); }
+  void symbol_file(tracer::Done<std::string> done) override { inner_->symbol_file(std::move(done)); }
+  std::optional<guestos::TaskIds> task_on(VcpuId vcpu) const override { return inner_->task_on(vcpu); }
   void set_step_holds_interrupts(bool) override {}
 
   std::string describe_tracers() const override { return inner_->describe_tracers(); }

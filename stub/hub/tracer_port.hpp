@@ -60,6 +60,13 @@ class TracerPort final : public tracer::Port {
   std::unique_ptr<VirtualMemory> kernel_memory() const override {
     return hub_.kernel_.memory(hub_.snapshot_);
   }
+  void symbol_file(tracer::Done<std::string> done) override {
+    hub_.kernel_.symbol_file(hub_.snapshot_, std::move(done));
+  }
+  std::optional<guestos::TaskIds> task_on(VcpuId vcpu) const override {
+    const auto memory = kernel_memory();
+    return memory ? hub::task_on(vcpu, *hub_.kernel_.known(), *memory) : std::nullopt;
+  }
   void set_step_holds_interrupts(bool hold) override { hub_.tracers_.at(id_).hold_interrupts = hold; }
 
   std::string describe_tracers() const override { return hub_.describe_tracers(); }

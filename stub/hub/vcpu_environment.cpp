@@ -91,7 +91,7 @@ std::optional<std::uint64_t> VcpuEnvironment::read_task_variable(tracer::Variabl
   if (!ids) return std::nullopt;
   if (variable == tracer::Variable::kPid) return static_cast<std::uint64_t>(std::int64_t{ids->pid});
   if (variable == tracer::Variable::kTgid) return static_cast<std::uint64_t>(std::int64_t{ids->tgid});
-  return load<std::uint64_t>(reinterpret_cast<const std::uint8_t*>(ids->comm_bytes.data()));
+  return tracer::comm_value(ids->comm_bytes);
 }
 
 void VcpuEnvironment::print(std::string_view text) noexcept { sink_(wish_->owner, text); }

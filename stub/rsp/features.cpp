@@ -26,7 +26,7 @@ constexpr std::array<ServerFeatureRow, kServerFeatureCount> kTable = {{
     {kBreakpointCommands, "BreakpointCommands+", true},
     {kTracepoints, "", true},
     {kCatchSyscalls, "QCatchSyscalls+", true},
-    {kXferExecFile, "qXfer:exec-file:read+", false},
+    {kXferExecFile, "qXfer:exec-file:read+", true},
     {kXferLibraries, "qXfer:libraries:read+", false},
     {kThreadEvents, "QThreadEvents+", false},
     {kPassSignals, "QPassSignals+", false},

@@ -223,6 +223,8 @@ std::string Client::stop_text(const StopEvent& event) const {
 
 void Client::handle(const rsp::QuerySupported& request) {
   agreed_.client = request.client;
+  // Who runs is part of what it will be shown: looked for from now on.
+  port_->guest_kernel([](const auto&) {});
   reply(rsp::supported_reply(agreed_.server));
 }
 
@@ -266,6 +268,16 @@ void Client::handle(const rsp::ReadXfer& request) {
   }
   if (request.object == rsp::XferObject::kThreads) {
     reply(rsp::xfer_reply(thread_document(), request.offset, request.length));
+    return;
+  }
+  if (request.object == rsp::XferObject::kExecFile) {
+    port_->symbol_file(then<std::string>([request](Client& self, Result<std::string> file) {
+      if (!file) {
+        self.reply_error(file.error(), false);
+        return;
+      }
+      self.reply(rsp::xfer_reply(*file, request.offset, request.length));
+    }));
     return;
   }
   reply({});

@@ -131,6 +131,7 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   void write_register(x86::Reg reg, const Bytes& value);
   const std::string& description() const;
   std::string thread_document() const;
+  std::string thread_name(VcpuId vcpu) const;
   std::uint8_t quiet_signal(VcpuId vcpu) const;
   std::string stop_text(const tracer::StopEvent& event) const;
   void end_session();

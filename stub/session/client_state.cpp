@@ -45,18 +45,26 @@ void Client::handle(const rsp::QueryThreadInfo& request) {
     reply_error({Errc::kNotFound, "no such CPU"}, false);
     return;
   }
-  reply(rsp::hex_text_reply(fmt::format("CPU#{} {}", vcpu->number, port_->vcpu_note(*vcpu))));
+  reply(rsp::hex_text_reply(fmt::format("{} {}", thread_name(*vcpu), port_->vcpu_note(*vcpu))));
 }
 
 void Client::handle(const rsp::ThreadAlive& request) {
   reply(one_vcpu(request.who) ? "OK" : rsp::error_reply(rsp::errno_of(Errc::kNotFound)));
 }
 
+// With who runs there, where that is known: `CPU#0 [bash/123]`.
+std::string Client::thread_name(VcpuId vcpu) const {
+  const auto task = port_->task_on(vcpu);
+  if (!task) return fmt::format("CPU#{}", vcpu.number);
+  std::string comm;
+  for (const char c : task->comm()) comm += c >= ' ' && c <= '~' ? c : '?';
+  return fmt::format("CPU#{} [{}/{}]", vcpu.number, comm, task->tgid);
+}
+
 std::string Client::thread_document() const {
   std::vector<rsp::ThreadRow> rows;
   for (std::uint32_t i = 0; i < port_->vcpu_count(); ++i) {
-    rows.push_back(
-        {.vcpu = VcpuId{i}, .name = fmt::format("CPU#{}", i), .extra = port_->vcpu_note(VcpuId{i})});
+    rows.push_back({.vcpu = VcpuId{i}, .name = thread_name(VcpuId{i}), .extra = port_->vcpu_note(VcpuId{i})});
   }
   return rsp::threads_xml(rows, agreed_);
 }
@@ -227,13 +235,16 @@ void Client::handle(const rsp::ListTraceVariables& request) {
       fmt::format("{:x}:0:1:{}", static_cast<unsigned>(variable.number), rsp::hex_text_reply(variable.name)));
 }
 
-// They have values when a point is hit; between hits only the CPU is known.
+// They have values when a point is hit; between hits the CPU is known, and who runs on it.
 void Client::handle(const rsp::ReadTraceVariable& request) {
-  if (request.number == static_cast<std::uint64_t>(tracer::Variable::kCpu)) {
-    reply(fmt::format("V{:x}", access_.number));
-  } else {
-    reply("U");
-  }
+  const auto is = [&](tracer::Variable one) { return request.number == static_cast<std::uint64_t>(one); };
+  std::optional<std::uint64_t> value;
+  const auto task = port_->task_on(access_);
+  if (is(tracer::Variable::kCpu)) value = access_.number;
+  if (task && is(tracer::Variable::kPid)) value = static_cast<std::uint64_t>(std::int64_t{task->pid});
+  if (task && is(tracer::Variable::kTgid)) value = static_cast<std::uint64_t>(std::int64_t{task->tgid});
+  if (task && is(tracer::Variable::kComm)) value = tracer::comm_value(task->comm_bytes);
+  reply(value ? fmt::format("V{:x}", *value) : "U");
 }
 
 void Client::resume(std::vector<tracer::ResumeAction> actions) {

@@ -38,11 +38,17 @@ class MonitorCommands {
   void phys(std::string_view arguments);
   void interrupts(std::string_view arguments);
   void kaslr(std::string_view);
+  void ps(std::string_view);
+  void lsmod(std::string_view);
+  void sym(std::string_view arguments);
+  void dmesg(std::string_view);
   void release(std::string_view arguments);
   void observer(std::string_view);
   void reset(std::string_view);
   void quit(std::string_view);
 
+  template <typename F>
+  void of_kernel(F use);
   void done(std::string_view text);
   void refuse(std::string text);
 

@@ -141,11 +141,16 @@ class Port {
 
   virtual void kernel_slide(VcpuId vcpu, Done<std::optional<KernelSlide>> done) = 0;
 
-  // What is known of the guest's Linux, looked for when first asked: everything of it is good until the guest is
-  // reset.  The error says why it is not known; it may be later.
+  // What is known of the guest's Linux, looked for when first asked: everything of it is good until the guest
+  // is reset.  The error says why it is not known; it may be later.
   virtual void guest_kernel(Done<std::shared_ptr<const guestos::Kernel>> done) = 0;
   // The kernel's address space at this moment, inserted points hidden; null while no kernel is known.
   virtual std::unique_ptr<VirtualMemory> kernel_memory() const = 0;
+  // Where a file with its symbols is on this machine: the installed vmlinux, or one made from the kernel's
+  // own.
+  virtual void symbol_file(Done<std::string> done) = 0;
+  // Who runs on a vCPU at this moment; nothing while no kernel is known.
+  virtual std::optional<guestos::TaskIds> task_on(VcpuId vcpu) const = 0;
 
   // Single steps hold interrupts back unless switched off.
   virtual void set_step_holds_interrupts(bool hold) = 0;

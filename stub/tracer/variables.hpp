@@ -24,14 +24,22 @@ constexpr bool is_of_task(std::uint16_t variable) {
          variable <= static_cast<std::uint16_t>(Variable::kComm);
 }
 
+// What kComm is of a name: for "init" 0x74696e69.
+inline std::uint64_t comm_value(const std::array<char, 16>& comm) {
+  std::uint64_t value = 0;
+  for (unsigned i = 0; i < 8 && comm[i] != '\0'; ++i) {
+    value |= std::uint64_t{static_cast<unsigned char>(comm[i])} << (8 * i);
+  }
+  return value;
+}
+
 struct VariableInfo {
   Variable number;
   std::string_view name;
 };
 
 inline constexpr std::array kVariables = {
-    VariableInfo{Variable::kCpu, "cpu"},
-    VariableInfo{Variable::kHits, "hits"},
+    VariableInfo{Variable::kCpu, "cpu"},     VariableInfo{Variable::kHits, "hits"},
     VariableInfo{Variable::kKtime, "ktime"}, VariableInfo{Variable::kPid, "pid"},
     VariableInfo{Variable::kTgid, "tgid"},   VariableInfo{Variable::kComm, "comm"},
 };

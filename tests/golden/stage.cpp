@@ -202,6 +202,7 @@ std::optional<std::string> Stage::kernel(const Line&, const Words& words) {
   machine_.info_.kernel = api::KernelImage{.version = "golden",
                                            .link_text = Gva{number(words.at(1))},
                                            .slide = number(words.at(2)),
+                                           .at = {},
                                            .link_banner = {},
                                            .banner = {}};
   return std::nullopt;

@@ -1,0 +1,111 @@
+// Monitor commands that need to know the guest's Linux.  Each line they print is meant for programs too.
+#include <algorithm>
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include "stub/session/monitor.hpp"
+
+namespace ringside::session {
+namespace {
+
+using guestos::Kernel;
+
+std::optional<std::uint64_t> parse_address(std::string_view text) {
+  if (text.starts_with("0x") || text.starts_with("0X")) text.remove_prefix(2);
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+  if (text.empty() || error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// The guest chose it.
+std::string shown(std::string_view text) {
+  std::string clean;
+  for (const char c : text) clean += c >= ' ' && c != '\x7f' ? c : '?';
+  return clean;
+}
+
+std::string task_table(const std::vector<Kernel::Task>& tasks) {
+  std::string text =
+      fmt::format("{:>7} {:>7} {:>7} S {:>3} {:<18} {}\n", "PID", "TGID", "PPID", "CPU", "COMMAND", "WHERE");
+  for (const Kernel::Task& task : tasks) {
+    const std::string comm = shown(task.ids.comm());
+    text +=
+        fmt::format("{:>7} {:>7} {:>7} {} {:>3} {:<18} {}\n", task.ids.pid, task.ids.tgid, task.parent_tgid,
+                    task.state, task.cpu ? std::to_string(*task.cpu) : "-",
+                    task.ids.kernel_thread ? "[" + comm + "]" : comm, task.where.empty() ? "-" : task.where);
+  }
+  return text;
+}
+
+std::string module_table(const std::vector<Kernel::Module>& modules) {
+  std::string text;
+  for (const Kernel::Module& module : modules) {
+    text += fmt::format("{} {} {:#x}\n", shown(module.name), module.size, module.at.value);
+    for (const auto& section : module.sections) {
+      text += fmt::format("  {} {:#x}\n", shown(section.name), section.at.value);
+    }
+  }
+  return text.empty() ? "no modules are loaded\n" : text;
+}
+
+std::string symbol_line(const Kernel& kernel, std::string_view name, Gva at) {
+  const bool moved = at >= kernel.link_text() + kernel.slide();
+  return fmt::format("{:#x} {} link {:#x}\n", at.value, name, moved ? (at - kernel.slide()).value : at.value);
+}
+
+// A name first: `deadbeef` could be either, and only names are chosen by people.
+std::string look_up(const Kernel& kernel, std::string_view what) {
+  if (const auto at = kernel.symbol(what)) return symbol_line(kernel, what, *at);
+  const auto address = parse_address(what);
+  if (!address) return fmt::format("no symbol {}\n", what);
+  const auto near = kernel.nearest(Gva{*address});
+  if (!near) return fmt::format("{:#x} is not in the kernel's image\n", *address);
+  return fmt::format("{:#x} {}+{:#x}\n", *address, near->name, near->offset);
+}
+
+}  // namespace
+
+// Answers with what `use` says of the kernel and its memory.
+template <typename F>
+void MonitorCommands::of_kernel(F use) {
+  client_.port_->guest_kernel(client_.then<std::shared_ptr<const Kernel>>(
+      [use = std::move(use)](Client& client, Result<std::shared_ptr<const Kernel>> kernel) {
+        Result<std::string> text = fail(Errc::kBusy, "the machine has been reset meanwhile");
+        const auto memory = kernel ? client.port_->kernel_memory() : nullptr;
+        if (!kernel) text = unexpected(kernel.error());
+        if (memory) text = use(**kernel, *memory);
+        client.print(text ? *text : text.error().text + "\n");
+        client.reply("OK");
+      }));
+}
+
+void MonitorCommands::ps(std::string_view) {
+  of_kernel([](const Kernel& kernel, const VirtualMemory& memory) -> Result<std::string> {
+    return task_table(RS_TRY(kernel.tasks(memory)));
+  });
+}
+
+void MonitorCommands::lsmod(std::string_view) {
+  of_kernel([](const Kernel& kernel, const VirtualMemory& memory) -> Result<std::string> {
+    return module_table(RS_TRY(kernel.modules(memory)));
+  });
+}
+
+void MonitorCommands::dmesg(std::string_view) {
+  of_kernel([](const Kernel& kernel, const VirtualMemory& memory) { return kernel.kernel_log(memory); });
+}
+
+void MonitorCommands::sym(std::string_view arguments) {
+  if (arguments.empty()) {
+    refuse("use: monitor sym NAME, or monitor sym 0xADDRESS");
+    return;
+  }
+  of_kernel(
+      [what = std::string(arguments)](const Kernel& kernel, const VirtualMemory&) -> Result<std::string> {
+        return look_up(kernel, what);
+      });
+}
+
+}  // namespace ringside::session
