@@ -12,7 +12,7 @@ namespace ringside::cli {
 
 struct StraceOptions {
   std::string address;             // of a monitor's --gdb
-  std::vector<std::string> wishes;  // key=value, for the monitor (stub/strace/options.hpp)
+  std::vector<std::string> wishes;  // key=value, for the monitor (stub/strace/trace_options.hpp)
   std::string output;               // -o; empty: stdout
   strace::LineStyle lines;
   enum class Show : std::uint8_t { kLines, kSummary, kBoth, kJson } show = Show::kLines;

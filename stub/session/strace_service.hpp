@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "stub/guestos/kernel.hpp"
-#include "stub/strace/options.hpp"
+#include "stub/strace/trace_options.hpp"
 #include "stub/strace/recorder.hpp"
 #include "stub/tracer/port.hpp"
 

@@ -18,7 +18,7 @@
 
 #include "stub/guestos/kernel.hpp"
 #include "stub/strace/call.hpp"
-#include "stub/strace/options.hpp"
+#include "stub/strace/trace_options.hpp"
 #include "stub/strace/record.hpp"
 #include "stub/strace/ring.hpp"
 #include "stub/tracer/port.hpp"

@@ -1,4 +1,4 @@
-#include "stub/strace/options.hpp"
+#include "stub/strace/trace_options.hpp"
 
 #include <charconv>
 

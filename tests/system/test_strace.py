@@ -1,0 +1,142 @@
+"""The guest's system calls from outside: `ringside strace`, and gdb's `catch syscall`, on an unprepared kernel."""
+
+import json
+import re
+import unittest
+
+import case
+from harness.gdb import Gdb, gdb
+from harness.guest import Guest
+from harness.strace import Strace
+
+OPENS = r'openat\(AT_FDCWD, "/etc/greeting", O_RDONLY[|A-Z_]*\) = 3\n'
+
+
+class OnARunningGuest(case.TickingCase):
+    """Its init echoes, and runs cat and usleep in turn."""
+
+    def test_the_calls_of_all_processes_are_shown(self) -> None:
+        with Strace(self.guest) as strace:
+            strace.wait_for(OPENS)
+            strace.wait_for(r"\+\+\+ exited with 0 \+\+\+\n")
+            strace.wait_for(r"execve\(")
+            strace.wait_for(r'write\(1, "tick \d+\\n", \d+\) +=')
+            text = strace.interrupt()
+            self.assertEqual(strace.process.returncode, 0, strace.stderr)
+        self.assertNotIn("lost", text)
+        self.assertRegex(text, r"wait4\(-1, ")
+        self.assertRegex(text, r"exit_group\(0\) += \?\n")
+
+    def test_a_filter_lets_only_its_calls_through(self) -> None:
+        with Strace(self.guest, "-e", "trace=openat") as strace:
+            strace.wait_for(OPENS)
+            text = strace.interrupt()
+        calls = set(re.findall(r"^\[pid +\d+\] (\w+)\(", text, re.MULTILINE))
+        self.assertEqual(calls, {"openat"})
+
+    def test_counting_counts(self) -> None:
+        with Strace(self.guest, "-c", "-e", "trace=openat,exit_group") as strace:
+            for _ in range(5):
+                self.guest.next(r"tick [0-9]+")
+            table = strace.interrupt()
+        self.assertRegex(table, r"% time +seconds +usecs/call +calls +errors syscall\n")
+        calls = int(re.search(r" (\d+) +(?:\d+ )?openat\n", table)[1])
+        self.assertGreaterEqual(calls, 4)
+
+    def test_json_is_one_object_a_line(self) -> None:
+        with Strace(self.guest, "--json", "-e", "trace=openat") as strace:
+            strace.wait_for(r"/etc/greeting")
+            strace.wait_for(r"\n")
+            text = strace.interrupt()
+        calls = [json.loads(line) for line in text.splitlines()]
+        opened = next(call for call in calls if call.get("args", [None, None])[1:2] == ['"/etc/greeting"'])
+        self.assertEqual((opened["event"], opened["call"], opened["result"]), ("call", "openat", 3))
+        self.assertEqual(opened["args"][0], "AT_FDCWD")
+
+    def test_times_are_those_of_the_calls(self) -> None:
+        with Strace(self.guest, "-T", "-ttt", "-e", "trace=nanosleep,clock_nanosleep") as strace:
+            took = strace.wait_for(r"nanosleep\(.*\) += 0 <(\d+\.\d{6})>\n")
+            strace.interrupt()
+        self.assertGreater(float(took[1]), 0.09)
+
+    def test_a_gdb_stops_and_steps_beside_it(self) -> None:
+        with Strace(self.guest) as strace, Gdb(self.guest) as one:
+            strace.wait_for(OPENS)
+            one.run("break do_sys_openat2 if filename[0] == 47 && filename[5] == 103")
+            for _ in range(3):
+                self.assertIn("hit Breakpoint 1", one.run("continue"))
+                one.run("stepi")
+                one.run("stepi")
+            one.run("delete")
+            one.quit()
+            strace.wait_for(OPENS, start=len(strace.text))
+            self.assertNotIn("lost", strace.interrupt())
+
+    def test_two_at_once_have_each_their_own(self) -> None:
+        with Strace(self.guest, "-e", "openat") as opens, Strace(self.guest, "-e", "write") as writes:
+            opens.wait_for(OPENS)
+            writes.wait_for(r'write\(1, "tick')
+            self.assertNotIn("write(", opens.interrupt())
+            writes.wait_for(r'write\(1, "tick', start=len(writes.text))
+            self.assertNotIn("openat(", writes.interrupt())
+
+    def test_bad_options_are_one_line(self) -> None:
+        for options, said in ((("-e", "trace=nosuchcall"), "nosuchcall"), (("-e", "inject=x"), "use trace="),
+                              (("--overflow", "sink"), "sink"), (("-p", "0"), "pid=0")):
+            with Strace(self.guest, *options) as strace:
+                strace.finish()
+                self.assertEqual(strace.process.returncode, 2)
+                self.assertEqual(len(strace.stderr.strip().splitlines()), 1, strace.stderr)
+                self.assertIn(said, strace.stderr)
+
+    def test_one_that_is_killed_leaves_nothing_behind(self) -> None:
+        with Strace(self.guest) as strace:
+            strace.wait_for(OPENS)
+            strace.process.kill()
+            strace.process.wait()
+        self.guest.next(r"tick [0-9]+")
+        self.assertIn("no points are set", gdb(self.guest, ["monitor probes"]).text)
+
+    def test_catch_syscall_stops_at_call_and_return(self) -> None:
+        out = gdb(self.guest, ["catch syscall openat", "continue", "p $orig_rax", "bt 2", "continue", "p $orig_rax",
+                               "delete", "monitor probes"])
+        self.assertRegex(out.text, r"Catchpoint 1 \(call to syscall (')?openat")
+        self.assertRegex(out.text, r"Catchpoint 1 \(returned from syscall (')?openat")
+        self.assertEqual(re.findall(r"^\$\d+ = (\d+)$", out.text, re.MULTILINE), ["257", "257"])
+
+    def test_catch_syscall_is_for_one_tracer_alone(self) -> None:
+        with Gdb(self.guest) as one, Gdb(self.guest) as other, Strace(self.guest, "-e", "openat") as strace:
+            one.run("catch syscall write")
+            other.start_continue()
+            for _ in range(4):
+                self.assertIn("syscall", one.run("continue"))
+            self.assertTrue(other.busy)
+            one.run("delete")
+            one.quit()
+            strace.wait_for(OPENS, start=len(strace.text))
+            other.interrupt()
+            other.finish()
+            other.quit()
+
+
+class FromTheBeginning(case.Case):
+    def test_the_first_process_is_seen_from_its_first_call(self) -> None:
+        for kernel in ("6.1", "6.12", "sid"):
+            with self.subTest(kernel), Guest(kernel=kernel, init="cat /etc/greeting; poweroff -f", wait=True) as guest, \
+                    Strace(guest) as strace:
+                text = strace.finish(60)
+                self.assertEqual(guest.status(), 0)
+                self.assertRegex(text, r'execve\("/init", \["/init"[^]]*\], 0x[0-9a-f]+ /\* \d+ vars \*/\) = 0\n')
+                self.assertRegex(text, OPENS)
+                self.assertRegex(text, r"reboot\(LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_POWER_OFF")
+
+    def test_what_is_kept_is_shown_when_the_guest_ends(self) -> None:
+        with Guest(init="for i in 1 2 3; do cat /etc/greeting; done; poweroff -f", wait=True) as guest, \
+                Strace(guest, "--overflow", "overwrite", "--ring", "1M") as strace:
+            text = strace.finish(60)
+            self.assertRegex(text, OPENS)
+            self.assertIn("reboot(", text)
+
+
+if __name__ == "__main__":
+    unittest.main()
