@@ -1,5 +1,5 @@
-// System calls as strace prints them: arguments with their types, flags by name, structures and strings out of
-// the process's memory.  What cannot be read prints as the pointer.
+// System calls as strace prints them: arguments with their types, flags by name, structures and strings out
+// of the process's memory.  What cannot be read prints as the pointer.
 //
 // Thread: any; on vCPU threads nothing here allocates.  Pure but for what `Process` reads.
 #pragma once
@@ -19,6 +19,8 @@ std::string_view name_of(Abi abi, std::uint32_t number) noexcept;
 // separated by Text::kNextArgument.  No parentheses.
 void print_entry(const Call& call, const Process& process, const Style& style, Text& into) noexcept;
 
+// To be kept in Call::noted from entry to return, for values that the kernel replaces: [128 => 16].
+std::uint64_t note_entry(const Call& call, const Process& process) noexcept;
 // Whether print_return() will add any.
 bool has_outputs(const Call& call) noexcept;
 

@@ -196,16 +196,18 @@ bool Recorder::wants(const Moment& moment, const Call& call) const noexcept {
 
 void Recorder::entry(Moment& moment, Task& task, Abi abi) noexcept {
   if (task.in_call) return;  // seen already: a 32-bit call that passed two places
-  const Call call = call_from(moment.regs, abi);
+  Call call = call_from(moment.regs, abi);
   if (!wants(moment, call)) return;
+  call.stack = moment.regs.sp;
   task.in_call = true;
   task.call = call;
   task.began_ns = moment.now;
   task.shown = false;
   if (options_.count) return;
   const ProcessView process(*kernel_, moment.ids.task, moment.hit.memory);
+  task.call.noted = note_entry(call, process);
   Text text(moment.desk.text);
-  print_entry(call, process, options_.style, text);
+  print_entry(task.call, process, options_.style, text);
   if (options_.filter.needs_result()) {
     task.entry.assign(text.view());
     return;

@@ -15,8 +15,8 @@ namespace ringside::strace {
 // Borrows its storage.  What does not fit is cut off, and remembered as cut.
 class Text {
  public:
-  // Between two arguments of a call; whoever shows the text writes ", " instead.  Guest strings are escaped, so
-  // it never comes from them.
+  // Between two arguments of a call; whoever shows the text writes ", " instead.  Guest strings are escaped,
+  // so it never comes from them.
   static constexpr char kNextArgument = '\x1f';
 
   explicit Text(std::span<char> storage) : storage_(storage) {}
