@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <boost/asio/io_context.hpp>
 #include <fmt/format.h>
 
 #include "stub/cli/connect.hpp"
@@ -16,7 +15,7 @@ namespace {
 
 Result<void> attach(const AttachOptions& options) {
   boost::asio::io_context io{1};
-  Socket socket = RS_TRY(connect(io, options.address));
+  Socket socket = RS_TRY(connect_to(io, options.address));
   return pump(STDIN_FILENO, STDOUT_FILENO, socket.native_handle());
 }
 

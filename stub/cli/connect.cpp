@@ -1,7 +1,5 @@
 #include "stub/cli/connect.hpp"
 
-#include <variant>
-
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
@@ -44,7 +42,7 @@ struct Connect {
 
 }  // namespace
 
-Result<Socket> connect(boost::asio::io_context& io, const std::string& address) {
+Result<Socket> connect_to(asio::io_context& io, const std::string& address) {
   const session::Address where = RS_TRY(session::parse_address(address));
   return std::visit(Connect{io, address}, where);
 }

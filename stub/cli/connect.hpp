@@ -1,4 +1,4 @@
-// A socket to a monitor's --gdb address.
+// A stream socket to a monitor's --gdb address.
 #pragma once
 
 #include <string>
@@ -11,6 +11,8 @@
 namespace ringside::cli {
 
 using Socket = boost::asio::generic::stream_protocol::socket;
-Result<Socket> connect(boost::asio::io_context& io, const std::string& address);
+
+// Blocks until it is connected; the error names the address.
+Result<Socket> connect_to(boost::asio::io_context& io, const std::string& address);
 
 }  // namespace ringside::cli

@@ -76,6 +76,34 @@ void add_run(CLI::App& app, RunOptions& options, RunTexts& texts) {
   app.footer(kFooter);
 }
 
+struct Question {
+  const char* name;
+  const char* help;
+  const char* argument;  // null: takes none
+};
+
+constexpr Question kQuestions[] = {
+    {"ps", "the guest's processes and threads", nullptr},
+    {"lsmod", "the guest's modules, with the addresses of their sections", nullptr},
+    {"sym", "a symbol of the guest's kernel, by name or address", "symbol"},
+    {"dmesg", "the guest kernel's log, out of its memory", nullptr},
+    {"kaslr", "where the guest's kernel runs", nullptr},
+};
+
+// What each answers goes to stdout.
+std::vector<CLI::App*> add_questions(CLI::App& app, AskOptions& options, std::string& argument) {
+  std::vector<CLI::App*> commands;
+  for (const Question& question : kQuestions) {
+    CLI::App* command = app.add_subcommand(question.name, question.help);
+    command->add_option("address", options.address, ":PORT, HOST:PORT or unix:PATH, as given to --gdb")
+        ->required();
+    if (question.argument != nullptr)
+      command->add_option(question.argument, argument, "name, or 0xADDRESS")->required();
+    commands.push_back(command);
+  }
+  return commands;
+}
+
 }  // namespace
 
 Result<std::uint64_t> parse_size(const std::string& text) {
@@ -111,13 +139,14 @@ Result<Options> parse_options(int argc, const char* const* argv) {
   CLI::App* strace_app =
       app.add_subcommand("strace", "the system calls of the guest's processes, beside any gdb");
   const StraceArguments strace(*strace_app);
+  AskOptions ask;
+  std::string argument;
+  const std::vector<CLI::App*> questions = add_questions(app, ask, argument);
   CLI::App* doctor = app.add_subcommand("doctor", "try out what this host's KVM can do");
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    for (const CLI::App* command : {run_app, attach_app, strace_app, doctor}) {
-      if (command->parsed()) return ShowText{command->help()};
-    }
+    for (const CLI::App* command : app.get_subcommands()) return ShowText{command->help()};
     return ShowText{app.help()};
   } catch (const CLI::CallForVersion&) {
     return ShowText{std::string(kVersion) + "\n"};
@@ -127,6 +156,11 @@ Result<Options> parse_options(int argc, const char* const* argv) {
   if (doctor->parsed()) return DoctorOptions{};
   if (attach_app->parsed()) return attach;
   if (strace_app->parsed()) return Options{RS_TRY(strace.finish())};
+  for (const CLI::App* question : questions) {
+    if (!question->parsed()) continue;
+    ask.command = question->get_name() + (argument.empty() ? "" : " " + argument);
+    return ask;
+  }
   return Options{RS_TRY(finish_run(std::move(run), texts))};
 }
 

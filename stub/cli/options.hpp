@@ -26,6 +26,12 @@ struct AttachOptions {
   std::string address;  // of a monitor's --gdb
 };
 
+// A question about the guest's Linux: `ringside ps ADDRESS` is `monitor ps`, asked from the shell.
+struct AskOptions {
+  std::string address;  // of a monitor's --gdb
+  std::string command;  // "sym do_exit"
+};
+
 struct DoctorOptions {};
 
 // Asked for help or the version: print this and be done.
@@ -33,7 +39,7 @@ struct ShowText {
   std::string text;
 };
 
-using Options = std::variant<RunOptions, AttachOptions, StraceOptions, DoctorOptions, ShowText>;
+using Options = std::variant<RunOptions, AttachOptions, AskOptions, StraceOptions, DoctorOptions, ShowText>;
 
 // One line that says what is wrong and what to do, or the options.
 Result<Options> parse_options(int argc, const char* const* argv);

@@ -84,7 +84,7 @@ class SocketRemote final : public Remote {
 
 Result<std::unique_ptr<Remote>> Remote::connect(const std::string& address) {
   auto io = std::make_unique<boost::asio::io_context>(1);
-  Socket socket = RS_TRY(cli::connect(*io, address));
+  Socket socket = RS_TRY(connect_to(*io, address));
   auto remote = std::make_unique<SocketRemote>(std::move(io), std::move(socket));
   RS_TRY(remote->begin());
   return std::unique_ptr<Remote>(std::move(remote));

@@ -12,6 +12,12 @@ namespace {
 constexpr std::uint32_t kKernelThread = 0x00200000;  // PF_KTHREAD
 constexpr std::size_t kMostTasks = 100'000;
 
+// The scheduler by another name, and what every function returns through.
+bool tells_nothing(std::string_view name) {
+  return name.starts_with("schedule") || name.starts_with("__schedule") || name.ends_with("return_thunk") ||
+         name.starts_with("__x86_");
+}
+
 }  // namespace
 
 std::string_view TaskIds::comm() const {
@@ -59,7 +65,7 @@ std::string TaskList::where(Gva task, const VirtualMemory& memory) const {
     if (!places_.text.contains(back) || places_.scheduler.contains(back)) continue;
     if (memory.load_at<std::uint8_t>(back - kCallBytes) != kCall) continue;
     const auto symbol = places_.symbols->at_or_before(back - 1);
-    if (!symbol || symbol->name.starts_with("schedule") || symbol->name.starts_with("__schedule")) continue;
+    if (!symbol || tells_nothing(symbol->name)) continue;
     return std::string(symbol->name);
   }
   return {};
