@@ -111,7 +111,8 @@ void Client::drop_catch_probes() {
 const x86::RegisterFile& Client::with_call_number(const x86::RegisterFile& registers) {
   if (!stopped_ || stopped_->reason != tracer::StopReason::kProbe || stopped_->vcpu != access_) return registers;
   at_call_ = registers;
-  at_call_.set_u64(x86::Reg::kOrigRax, SyscallCatch::from_mark(stopped_->mark).number);
+  const std::uint64_t number = SyscallCatch::from_mark(stopped_->mark).number;
+  store(at_call_.raw(x86::Reg::kOrigRax).data(), number);
   return at_call_;
 }
 

@@ -194,17 +194,26 @@ bool Recorder::wants(const Moment& moment, const Call& call) const noexcept {
   return options_.filter.wants_call(call.abi, call.number);
 }
 
+bool Recorder::wants_paths_of(Moment& moment, const Call& call) const noexcept {
+  constexpr Style kWhole{.string_limit = 4096, .fd_paths = true};
+  const ProcessView process(*kernel_, moment.ids.task, moment.hit.memory);
+  Text text(moment.desk.text);
+  print_entry(call, process, kWhole, text);
+  return options_.filter.wants_paths_in(text.view());
+}
+
 void Recorder::entry(Moment& moment, Task& task, Abi abi) noexcept {
   if (task.in_call) return;  // seen already: a 32-bit call that passed two places
   Call call = call_from(moment.regs, abi);
   if (!wants(moment, call)) return;
   call.stack = moment.regs.sp;
+  const ProcessView process(*kernel_, moment.ids.task, moment.hit.memory);
+  if (options_.filter.has_paths() && !wants_paths_of(moment, call)) return;
   task.in_call = true;
   task.call = call;
   task.began_ns = moment.now;
   task.shown = false;
   if (options_.count) return;
-  const ProcessView process(*kernel_, moment.ids.task, moment.hit.memory);
   task.call.noted = note_entry(call, process);
   Text text(moment.desk.text);
   print_entry(task.call, process, options_.style, text);

@@ -83,6 +83,7 @@ class Recorder final : public tracer::Watcher {
   void signal(Moment& moment, Task& task) noexcept;
   bool is_traced(const Moment& moment, Task& task) noexcept;
   bool wants(const Moment& moment, const Call& call) const noexcept;
+  bool wants_paths_of(Moment& moment, const Call& call) const noexcept;
   void count(const Call& call, std::uint64_t took_ns) noexcept;
   void write_entry(Moment& moment, const Task& task, std::string_view text) noexcept;
   void write(Moment& moment, Record& record) noexcept;
