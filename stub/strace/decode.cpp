@@ -31,6 +31,8 @@ class Walk {
     }
   }
 
+  bool done() const { return index_ >= syscall_.argument_count; }
+
   // Begins where skip_entry() has stopped: at a kBoth that entry() has begun, or at a kReturn.
   void rest(Printer& at_entry, Printer& at_return) {
     bool begun = true;
@@ -82,6 +84,14 @@ void print_return(const Call& call, const Process& process, const Style& style, 
   Walk walk(*syscall, call);
   walk.skip_entry();
   walk.rest(at_entry, at_return);
+}
+
+bool complete_at_entry(const Call& call) noexcept {
+  const Syscall* const syscall = find_syscall(call.abi, call.number);
+  if (syscall == nullptr) return true;
+  Walk walk(*syscall, call);
+  walk.skip_entry();
+  return walk.done();
 }
 
 bool never_returns(Abi abi, std::uint32_t number) noexcept {

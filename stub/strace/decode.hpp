@@ -25,6 +25,10 @@ std::uint64_t note_entry(const Call& call, const Process& process) noexcept;
 // The arguments that print_entry() has left, begun with the separator where one is due; at the return.
 void print_return(const Call& call, const Process& process, const Style& style, Text& into) noexcept;
 
+// Whether print_return() will add nothing.  Of a call that is cut short by the end of its process strace then
+// says ") = ?", and " <unfinished ...>) = ?" otherwise.
+bool complete_at_entry(const Call& call) noexcept;
+
 // What stands behind " = ": "3", "0x7f…", "-1 ENOENT (No such file or directory)", "? ERESTARTSYS (…)",
 // "1 ([{fd=3, revents=POLLIN}])", "3</etc/passwd>".  Descriptors get their path with -y.
 void print_result(const Call& call, const Process& process, const Style& style, Text& into) noexcept;
