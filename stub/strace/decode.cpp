@@ -31,7 +31,7 @@ class Walk {
     }
   }
 
-  bool done() const { return index_ == syscall_.argument_count; }
+  bool done() const { return index_ >= syscall_.argument_count; }
 
   // Begins where skip_entry() has stopped: at a kBoth that entry() has begun, or at a kReturn.
   void rest(Printer& at_entry, Printer& at_return) {
@@ -86,12 +86,12 @@ void print_return(const Call& call, const Process& process, const Style& style, 
   walk.rest(at_entry, at_return);
 }
 
-bool has_outputs(const Call& call) noexcept {
+bool complete_at_entry(const Call& call) noexcept {
   const Syscall* const syscall = find_syscall(call.abi, call.number);
-  if (syscall == nullptr) return false;
+  if (syscall == nullptr) return true;
   Walk walk(*syscall, call);
   walk.skip_entry();
-  return !walk.done();
+  return walk.done();
 }
 
 bool never_returns(Abi abi, std::uint32_t number) noexcept {

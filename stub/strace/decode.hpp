@@ -21,11 +21,13 @@ void print_entry(const Call& call, const Process& process, const Style& style, T
 
 // To be kept in Call::noted from entry to return, for values that the kernel replaces: [128 => 16].
 std::uint64_t note_entry(const Call& call, const Process& process) noexcept;
-// Whether print_return() will add any.
-bool has_outputs(const Call& call) noexcept;
 
 // The arguments that print_entry() has left, begun with the separator where one is due; at the return.
 void print_return(const Call& call, const Process& process, const Style& style, Text& into) noexcept;
+
+// Whether print_return() will add nothing.  Of a call that is cut short by the end of its process strace then
+// says ") = ?", and " <unfinished ...>) = ?" otherwise.
+bool complete_at_entry(const Call& call) noexcept;
 
 // What stands behind " = ": "3", "0x7f…", "-1 ENOENT (No such file or directory)", "? ERESTARTSYS (…)",
 // "1 ([{fd=3, revents=POLLIN}])", "3</etc/passwd>".  Descriptors get their path with -y.

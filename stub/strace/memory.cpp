@@ -33,7 +33,7 @@ void print_mask(Printer& printer, std::uint64_t at, std::uint64_t bits) {
       printer.text("...");
       break;
     }
-    printer.format("{:#016x}", *word);
+    *word == 0 ? printer.text("0000000000000000") : printer.format("{:#016x}", *word);  // %#016lx
   }
   printer.text("]");
 }

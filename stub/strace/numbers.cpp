@@ -26,8 +26,10 @@ void print_groups_in(Printer& printer, unsigned at) {
 
 template <typename T>
 void print_groups_out(Printer& printer, unsigned at) {
-  if (printer.failed() || printer.int_arg(at - 1) == 0) return printer.pointer(printer.arg(at));
-  print_ids<T>(printer, printer.arg(at), static_cast<std::uint64_t>(printer.call().result));
+  if (printer.failed()) return printer.pointer(printer.arg(at));
+  const bool counted_only = printer.int_arg(at - 1) == 0;
+  print_ids<T>(printer, printer.arg(at),
+               counted_only ? 0 : static_cast<std::uint64_t>(printer.call().result));
 }
 
 template <typename T>

@@ -231,7 +231,7 @@ void Recorder::write_entry(Moment& moment, const Task& task, std::string_view te
   record.number = task.call.number;
   record.name = name_of(task.call.abi, task.call.number);
   record.text = text;
-  record.more = has_outputs(task.call);
+  record.more = !complete_at_entry(task.call);
   write(moment, record);
 }
 

@@ -51,7 +51,7 @@ void print_action(Printer& printer, std::uint64_t at, const std::optional<Action
   printer.text(", sa_mask=");
   printer.signal_set(ByteView(action->mask).first(mask_bytes));
   printer.text(", sa_flags=");
-  printer.flags(names::sigaction_flags, static_cast<std::uint32_t>(action->flags));
+  printer.flags(names::sigaction_flags, action->flags);
   if ((action->flags & kRestorer) != 0) {
     printer.text(", sa_restorer=");
     printer.pointer(action->restorer);
@@ -164,9 +164,13 @@ void print_sigevent_in(Printer& printer, unsigned at) {
   const auto rest = where == 0 ? std::nullopt : printer.load<std::array<std::uint32_t, 3>>(where + word);
   if (!value || !rest) return printer.pointer(where);
   const auto [number, notify, thread] = *rest;
-  printer.format("{{sigev_value={{sival_int={}, sival_ptr=", static_cast<std::int32_t>(*value));
-  printer.pointer(*value);
-  printer.text("}, sigev_signo=");
+  printer.text("{");
+  if (*value != 0) {
+    printer.format("sigev_value={{sival_int={}, sival_ptr=", static_cast<std::int32_t>(*value));
+    printer.pointer(*value);
+    printer.text("}, ");
+  }
+  printer.text("sigev_signo=");
   notify == kSignalNotify || notify == kThreadId ? printer.signal(number) : printer.unsigned_decimal(number);
   printer.text(", sigev_notify=");
   printer.named(names::sigev_notify, notify);

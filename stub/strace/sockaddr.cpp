@@ -66,8 +66,9 @@ void print_unix(Printer& printer, ByteView address) {
 }
 
 void print_netlink(Printer& printer, ByteView address) {
-  printer.format(", nl_pid={}, nl_groups={:#08x}", load<std::int32_t>(&address[4]),
-                 load<std::uint32_t>(&address[8]));
+  const auto groups = load<std::uint32_t>(&address[8]);
+  printer.format(", nl_pid={}, nl_groups=", load<std::int32_t>(&address[4]));
+  groups == 0 ? printer.text("00000000") : printer.format("{:#08x}", groups);  // as %#08x has it
 }
 
 void print_packet(Printer& printer, ByteView address) {

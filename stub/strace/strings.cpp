@@ -122,6 +122,11 @@ void print_xattr_out(Printer& printer, unsigned at) {
   printer.buffer(value, ends ? size - 1 : size);
 }
 
+// Asked for its size only, the list is not filled.
+void print_xattr_list(Printer& printer, unsigned at) {
+  printer.arg(at + 1) == 0 ? printer.pointer(printer.arg(at)) : print_filled_bytes(printer, at);
+}
+
 void print_iovec_filled(Printer& printer, unsigned at) {
   const std::uint64_t count = printer.arg(at + 1);
   if (printer.failed()) return print_iovec(printer, printer.arg(at), count, Iovec::kPointers, 0);
