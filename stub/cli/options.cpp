@@ -79,15 +79,17 @@ void add_run(CLI::App& app, RunOptions& options, RunTexts& texts) {
 struct Question {
   const char* name;
   const char* help;
-  const char* argument;  // null: takes none
+  const char* argument = nullptr;  // null: takes none
+  const char* argument_help = nullptr;
 };
 
 constexpr Question kQuestions[] = {
-    {"ps", "the guest's processes and threads", nullptr},
-    {"lsmod", "the guest's modules, with the addresses of their sections", nullptr},
-    {"sym", "a symbol of the guest's kernel, by name or address", "symbol"},
-    {"dmesg", "the guest kernel's log, out of its memory", nullptr},
-    {"kaslr", "where the guest's kernel runs", nullptr},
+    {"ps", "the guest's processes and threads"},
+    {"fds", "the files that a process of the guest has open", "pid", "as ps shows it"},
+    {"lsmod", "the guest's modules, with the addresses of their sections"},
+    {"sym", "a symbol of the guest's kernel, by name or address", "symbol", "name, or 0xADDRESS"},
+    {"dmesg", "the guest kernel's log, out of its memory"},
+    {"kaslr", "where the guest's kernel runs"},
 };
 
 // What each answers goes to stdout.
@@ -98,7 +100,7 @@ std::vector<CLI::App*> add_questions(CLI::App& app, AskOptions& options, std::st
     command->add_option("address", options.address, ":PORT, HOST:PORT or unix:PATH, as given to --gdb")
         ->required();
     if (question.argument != nullptr)
-      command->add_option(question.argument, argument, "name, or 0xADDRESS")->required();
+      command->add_option(question.argument, argument, question.argument_help)->required();
     commands.push_back(command);
   }
   return commands;

@@ -5,19 +5,15 @@
 
 namespace ringside::guestos {
 
-Copy copy_out(const VirtualMemory& memory, Gva at, std::size_t size, std::size_t* found) {
+Copy copy_out(const VirtualMemory& memory, Gva at, std::size_t size) {
   Copy copy{at, Bytes(size)};
-  std::size_t there = 0;
   for (std::size_t done = 0; done < size;) {
     const std::size_t piece = std::min(size - done, bytes_to_page_end(at + done));
-    if (memory.read(at + done, MutableByteView(copy.bytes).subspan(done, piece))) {
-      there += piece;
-    } else {
+    if (!memory.read(at + done, MutableByteView(copy.bytes).subspan(done, piece))) {
       std::fill_n(copy.bytes.begin() + static_cast<std::ptrdiff_t>(done), piece, std::uint8_t{0});
     }
     done += piece;
   }
-  if (found != nullptr) *found = there;
   return copy;
 }
 

@@ -26,8 +26,7 @@ struct Copy {
   }
 };
 
-// `found`: how many of the bytes were there.
-Copy copy_out(const VirtualMemory& memory, Gva at, std::size_t size, std::size_t* found = nullptr);
+Copy copy_out(const VirtualMemory& memory, Gva at, std::size_t size);
 
 // Up to the NUL, or to the first page that is not there; cut off at `most`.  Allocates.
 std::string text_at(const VirtualMemory& memory, Gva at, std::size_t most);

@@ -229,6 +229,13 @@ Result<SymbolTable> read_table(const VirtualMemory& memory, const Tokens& tokens
   return fail(Errc::kUnsupported, "kallsyms: the addresses are stored in a way that is not known");
 }
 
+bool anything_in(const VirtualMemory& memory, Gva begin, std::uint64_t bytes) {
+  for (std::uint64_t offset = 0; offset < bytes; offset += kPageSize) {
+    if (memory.load_at<std::uint8_t>(begin + offset)) return true;
+  }
+  return false;
+}
+
 // Calls `use` with each place of the run of tokens "0" to "9" near `hint`, until it says true.  Upwards
 // first: the table is read-only data, the hint most often text.
 bool each_token_run(const VirtualMemory& memory, Gva hint, const std::function<bool(Gva)>& use) {
@@ -236,9 +243,8 @@ bool each_token_run(const VirtualMemory& memory, Gva hint, const std::function<b
   constexpr std::uint64_t kBlock = 2u << 20, kReach = 64;
   const Gva first{hint.value & ~(kBlock - 1)};
   const auto search = [&](Gva block) {
-    std::size_t found = 0;
-    const Copy copy = copy_out(memory, block, kBlock + kRun.size(), &found);
-    if (found == 0) return false;
+    if (!anything_in(memory, block, kBlock)) return false;
+    const Copy copy = copy_out(memory, block, kBlock + kRun.size());
     const std::string_view bytes(reinterpret_cast<const char*>(copy.bytes.data()), copy.bytes.size());
     for (std::size_t at = bytes.find(kRun); at != bytes.npos; at = bytes.find(kRun, at + 1)) {
       if (use(block + at)) return true;

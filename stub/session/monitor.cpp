@@ -75,6 +75,7 @@ std::span<const Command> MonitorCommands::commands() {
       Command{"interrupts", "on|off", "let interrupts in during single steps (default off)", &M::interrupts},
       Command{"kaslr", "", "where the kernel runs", &M::kaslr},
       Command{"ps", "", "the guest's processes and threads, and where each sleeps", &M::ps},
+      Command{"fds", "PID", "the files that a process has open, and its working directory", &M::fds},
       Command{"lsmod", "", "the guest's modules, with the addresses of their sections", &M::lsmod},
       Command{"sym", "NAME|ADDR", "a symbol of the guest's kernel, from its own table", &M::sym},
       Command{"dmesg", "", "the guest kernel's log, out of its memory", &M::dmesg},

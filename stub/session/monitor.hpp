@@ -39,6 +39,7 @@ class MonitorCommands {
   void interrupts(std::string_view arguments);
   void kaslr(std::string_view);
   void ps(std::string_view);
+  void fds(std::string_view arguments);
   void lsmod(std::string_view);
   void sym(std::string_view arguments);
   void dmesg(std::string_view);

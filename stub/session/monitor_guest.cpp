@@ -1,5 +1,6 @@
 // Monitor commands that need to know the guest's Linux.  Each line they print is meant for programs too.
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 #include <fmt/format.h>
@@ -50,6 +51,26 @@ std::string module_table(const std::vector<Kernel::Module>& modules) {
   return text.empty() ? "no modules are loaded\n" : text;
 }
 
+// The process of that number; its first thread, if several have it.
+const Kernel::Task* find_task(const std::vector<Kernel::Task>& tasks, std::int32_t pid) {
+  const auto found =
+      std::ranges::find_if(tasks, [pid](const Kernel::Task& task) { return task.ids.pid == pid; });
+  return found == tasks.end() ? nullptr : &*found;
+}
+
+std::string file_table(const Kernel& kernel, Gva task, const VirtualMemory& memory) {
+  constexpr int kMostFiles = 1024;
+  std::array<char, 4096> path;
+  std::string text;
+  if (const auto length = kernel.working_directory(task, memory, path))
+    text += fmt::format("cwd {}\n", shown({path.data(), *length}));
+  for (int fd = 0; fd < kMostFiles; ++fd) {
+    if (const auto length = kernel.fd_path(task, fd, memory, path))
+      text += fmt::format("{} {}\n", fd, shown({path.data(), *length}));
+  }
+  return text.empty() ? "it has no files\n" : text;
+}
+
 std::string symbol_line(const Kernel& kernel, std::string_view name, Gva at) {
   const bool moved = at >= kernel.link_text() + kernel.slide();
   return fmt::format("{:#x} {} link {:#x}\n", at.value, name, moved ? (at - kernel.slide()).value : at.value);
@@ -84,6 +105,21 @@ void MonitorCommands::of_kernel(F use) {
 void MonitorCommands::ps(std::string_view) {
   of_kernel([](const Kernel& kernel, const VirtualMemory& memory) -> Result<std::string> {
     return task_table(RS_TRY(kernel.tasks(memory)));
+  });
+}
+
+void MonitorCommands::fds(std::string_view arguments) {
+  std::int32_t pid = 0;
+  const char* end = arguments.data() + arguments.size();
+  if (std::from_chars(arguments.data(), end, pid).ptr != end || arguments.empty()) {
+    refuse("use: monitor fds PID, with PID as monitor ps shows it");
+    return;
+  }
+  of_kernel([pid](const Kernel& kernel, const VirtualMemory& memory) -> Result<std::string> {
+    const std::vector<Kernel::Task> tasks = RS_TRY(kernel.tasks(memory));
+    const Kernel::Task* task = find_task(tasks, pid);
+    if (task == nullptr) return fail(Errc::kNotFound, fmt::format("no task has the number {}", pid));
+    return file_table(kernel, task->ids.task, memory);
   });
 }
 

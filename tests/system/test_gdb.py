@@ -65,7 +65,7 @@ class ASession(case.Case):
         self.assertEqual(session().before, "")
 
     def test_it_starts_at_the_first_instruction(self) -> None:
-        self.shows("first", r"^=> 0x[0-9a-f]+:\slea .*%rsp", r"\* 1 +Thread 1\.1 \"CPU#0\"", r"  2 +Thread 1\.2 \"CPU#1\"")
+        self.shows("first", r"^=> 0x[0-9a-f]+:\slea .*%rsp", r"\* 1 +Thread 1\.1 \"CPU#0[ \"]", r"  2 +Thread 1\.2 \"CPU#1[ \"]")
 
     def test_the_slide_is_known_from_the_first_instruction(self) -> None:
         self.shows("first", r"_text 0xffffffff[0-9a-f]{8} offset 0x[0-9a-f]+00000")
@@ -105,7 +105,7 @@ class ASession(case.Case):
         self.assertLess(int(old), int(new))
 
     def test_both_vcpus_are_threads(self) -> None:
-        self.shows("threads", r'Thread 1\.1 "CPU#0"', r'Thread 1\.2 "CPU#1"')
+        self.shows("threads", r'Thread 1\.1 "CPU#0 \[', r'Thread 1\.2 "CPU#1 \[')
         self.assertEqual(self.values("threads"), ["0"])
 
     def test_stepping_goes_one_instruction_at_a_time(self) -> None:

@@ -28,7 +28,7 @@ class NonStop(case.TickingCase):
     def threads(self, one: Gdb) -> dict[str, bool]:
         """Which CPUs run, as gdb sees it."""
         listing = one.run("info threads")
-        return {cpu: "(running)" in rest for cpu, rest in re.findall(r'"(CPU#\d)"(.*)', listing)}
+        return {cpu: "(running)" in rest for cpu, rest in re.findall(r'"(CPU#\d)[^"]*"(.*)', listing)}
 
     def test_it_attaches_and_sees_every_cpu_stopped(self) -> None:
         with self.non_stop() as one:
