@@ -49,16 +49,14 @@ std::string json_string(std::string_view text) {
 std::string JsonLines::add(const Record& record) {
   switch (record.kind) {
     case Record::Kind::kEntry:
-      open_[record.pid] = std::string(record.text);
-      began_[record.pid] = record.time_ns;
+      open_[record.pid] = {std::string(record.name), std::string(record.text), record.time_ns};
       return {};
     case Record::Kind::kReturn: {
       const auto open = open_.find(record.pid);
       if (open == open_.end()) return {};
-      const std::string text = std::move(open->second) + std::string(record.text);
-      const std::uint64_t began = began_[record.pid];
+      const std::string text = open->second.text + std::string(record.text);
+      const std::uint64_t began = open->second.time_ns;
       open_.erase(open);
-      began_.erase(record.pid);
       return fmt::format("{},\"call\":{},\"abi\":\"{}\",\"args\":{},\"result\":{},\"text\":{},\"took\":{}}}\n",
                          who("call", record, began), json_string(record.name),
                          record.abi == Abi::kI386 ? "i386" : "x86-64", arguments(text), record.result,
@@ -67,11 +65,16 @@ std::string JsonLines::add(const Record& record) {
     case Record::Kind::kSignal:
       return fmt::format("{},\"signal\":{},\"text\":{}}}\n", who("signal", record, record.time_ns), record.number,
                          json_string(record.text));
-    case Record::Kind::kExit:
-      open_.erase(record.pid);
-      began_.erase(record.pid);
-      return fmt::format("{},\"code\":{},\"text\":{}}}\n", who("exit", record, record.time_ns), record.code,
-                         json_string(describe_end(record.code)));
+    case Record::Kind::kExit: {
+      std::string unfinished;
+      if (const auto open = open_.find(record.pid); open != open_.end()) {
+        unfinished = fmt::format(",\"unfinished\":{},\"args\":{}", json_string(open->second.name),
+                                 arguments(open->second.text));
+        open_.erase(open);
+      }
+      return fmt::format("{},\"code\":{},\"text\":{}{}}}\n", who("exit", record, record.time_ns), record.code,
+                         json_string(describe_end(record.code)), unfinished);
+    }
     case Record::Kind::kNewTask:
       return fmt::format("{},\"parent\":{}}}\n", who("new", record, record.time_ns), record.parent);
     case Record::Kind::kLost:

@@ -15,8 +15,12 @@ class JsonLines {
   std::string add(const Record& record);
 
  private:
-  std::map<std::int32_t, std::string> open_;  // by pid: the arguments at the entry
-  std::map<std::int32_t, std::uint64_t> began_;
+  struct Open {
+    std::string name;
+    std::string text;  // the arguments at the entry
+    std::uint64_t time_ns = 0;
+  };
+  std::map<std::int32_t, Open> open_;  // by pid
 };
 
 std::string json_string(std::string_view text);

@@ -1,5 +1,6 @@
 #include "stub/strace/lines.hpp"
 
+#include <algorithm>
 #include <ctime>
 #include <utility>
 
@@ -134,6 +135,11 @@ void Lines::result(const Record& record) {
   if (style_.took)
     outcome += fmt::format(" <{}.{:06}>", record.took_ns / 1'000'000'000u, record.took_ns / 1000 % 1'000'000u);
   add_outcome(outcome);
+  for (std::string_view rest = record.stack; !rest.empty();) {
+    const std::size_t end = std::min(rest.find('\n'), rest.size() - 1);
+    line_ += fmt::format(" > {}\n", rest.substr(0, end));
+    rest.remove_prefix(end + 1);
+  }
   sink_(std::string_view(line_).substr(shown));
   at_end_.reset();
   line_.clear();

@@ -98,7 +98,7 @@ void write_fields(const Record& r, Writer& out) {
   out.number(kParent, zigzag(r.parent));
   out.number(kCalls, r.calls);
   out.number(kErrors, r.errors);
-  out.bytes(kStack, r.stack);
+  out.text(kStack, r.stack);
 }
 
 std::optional<std::uint64_t> take_varint(ByteView& bytes) {
@@ -187,7 +187,7 @@ void set_bytes(Record& r, std::uint64_t field, ByteView value) {
   if (field == kName) r.name = text;
   if (field == kText) r.text = text;
   if (field == kResultText) r.result_text = text;
-  if (field == kStack) r.stack = value;
+  if (field == kStack) r.stack = text;
 }
 
 }  // namespace

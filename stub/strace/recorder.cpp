@@ -33,6 +33,27 @@ std::uint64_t now_ns() noexcept {
 
 bool is_error(std::int64_t result) { return result < 0 && result >= -4095; }
 
+// Says whether something could not be read.
+class WatchedMemory final : public VirtualMemory {
+ public:
+  explicit WatchedMemory(const VirtualMemory& inner) : inner_(inner) {}
+  bool read(Gva from, MutableByteView to) const noexcept override {
+    const bool done = inner_.read(from, to);
+    missed_ = missed_ || (!done && from.value != 0);
+    return done;
+  }
+  bool missed() const { return missed_; }
+
+ private:
+  const VirtualMemory& inner_;
+  mutable bool missed_ = false;
+};
+
+bool replaces_memory(const Call& call) {
+  const std::string_view name = name_of(call.abi, call.number);
+  return call.result == 0 && (name == "execve" || name == "execveat");
+}
+
 class ProcessView final : public Process {
  public:
   ProcessView(const guestos::Kernel& kernel, Gva task, const VirtualMemory& memory)
@@ -62,10 +83,24 @@ class ProcessView final : public Process {
 struct Recorder::Moment {
   const tracer::Hit& hit;
   Desk& desk;
-  guestos::TaskIds ids;
+  const guestos::Kernel& kernel;
+  Gva task;
   std::uint64_t now = 0;
   PtRegs regs{};
   bool is_full = false;
+  std::optional<Gva> child;
+  std::optional<guestos::TaskIds> known_ids;
+
+  // Most hits end before anybody asks.
+  const guestos::TaskIds& ids() {
+    if (!known_ids) known_ids = kernel.task_ids(task, hit.memory).value_or(guestos::TaskIds{.task = task});
+    return *known_ids;
+  }
+  bool load_regs(x86::Gpr where) {
+    const auto loaded = hit.memory.load_at<PtRegs>({hit.context.core.gpr[where]});
+    if (loaded) regs = *loaded;
+    return loaded.has_value();
+  }
 };
 
 Recorder::Recorder(std::shared_ptr<const guestos::Kernel> kernel, Options options, std::size_t vcpus,
@@ -75,6 +110,7 @@ Recorder::Recorder(std::shared_ptr<const guestos::Kernel> kernel, Options option
       wake_(std::move(wake)),
       ring_(options_.ring_bytes, options_.overflow),
       desks_(vcpus) {
+  if (!options_.trigger.empty()) trigger_ = kernel_->symbol(options_.trigger);
   for (Desk& desk : desks_) {
     desk.text.resize(kTextBytes);
     desk.result.resize(kTextBytes);
@@ -91,65 +127,85 @@ std::vector<Gva> Recorder::places() const {
       if (rank(site) == turn && site.kind != Kind::kExecDone) places.push_back(site.at);
     }
   }
-  if (!options_.trigger.empty()) {
-    if (const auto at = kernel_->symbol(options_.trigger)) places.push_back(*at);
-  }
+  if (trigger_) places.push_back(*trigger_);
   return places;
 }
 
 std::optional<std::uint64_t> Recorder::on_hit(const tracer::Hit& hit) noexcept {
-  Desk& desk = desks_[hit.vcpu.number];
-  Moment moment{.hit = hit, .desk = desk, .ids = {}};
-  const auto current = kernel_->current_task({hit.context.gs_base}, hit.memory);
-  if (!options_.trigger.empty() && kernel_->symbol(options_.trigger) == hit.at) {
+  if (trigger_ == hit.at) {
     ring_.freeze();
     wake_();
+    return std::nullopt;
   }
-  if (!current) return std::nullopt;
   const auto site = std::ranges::find(kernel_->syscall_sites(), hit.at, &Site::at);
   if (site == kernel_->syscall_sites().end()) return std::nullopt;
-  const auto ids = kernel_->task_ids(*current, hit.memory);
-  if (!ids) return std::nullopt;
-  moment.ids = *ids;
+  Moment moment{.hit = hit, .desk = desks_[hit.vcpu.number], .kernel = *kernel_, .task = {}, .child = {}, .known_ids = {}};
+  if (!concerns(moment, site->kind)) return std::nullopt;
+  const auto current = kernel_->current_task({hit.context.gs_base}, hit.memory);
+  if (!current) return std::nullopt;
+  moment.task = *current;
   moment.now = now_ns();
-  Shard& shard = shard_of(*current);
-  const std::lock_guard lock(shard.mutex);
-  if (shard.tasks.size() >= kMostTasksInShard && !shard.tasks.contains(current->value)) return std::nullopt;
-  Task& task = shard.tasks[current->value];
-  const Kind kind = site->kind;
-  dispatch(moment, task, kind);
-  if (kind == Kind::kExit) shard.tasks.erase(current->value);
-  return answer_of(moment);
-}
-
-std::optional<std::uint64_t> Recorder::answer_of(const Moment& moment) const noexcept {
+  handle(moment, site->kind);
+  if (moment.child) adopt(*moment.child);
   if (!moment.is_full) return std::nullopt;
   return static_cast<std::uint64_t>(Mark::kFull);
 }
 
-void Recorder::dispatch(Moment& moment, Task& task, Kind kind) noexcept {
-  const auto& gpr = moment.hit.context.core.gpr;
-  if (!is_traced(moment, task)) return;
-  const auto regs_at = [&](std::uint64_t address) {
-    const auto regs = moment.hit.memory.load_at<PtRegs>({address});
-    if (regs) moment.regs = *regs;
-    return regs.has_value();
-  };
+void Recorder::handle(Moment& moment, Kind kind) noexcept {
+  Shard& shard = shard_of(moment.task);
+  const std::lock_guard lock(shard.mutex);
+  if (shard.tasks.size() >= kMostTasksInShard && !shard.tasks.contains(moment.task.value)) return;
+  Task& task = shard.tasks[moment.task.value];
+  dispatch(moment, task, kind);
+  if (kind != Kind::kExit) return;
+  if (task.in_call) calls_under_way_.fetch_sub(1, kRelaxed);
+  shard.tasks.erase(moment.task.value);
+}
+
+// The child of a task that is traced is, too, whoever becomes its parent later.
+void Recorder::adopt(Gva child) noexcept {
+  Shard& shard = shard_of(child);
+  const std::lock_guard lock(shard.mutex);
+  if (shard.tasks.size() >= kMostTasksInShard) return;
+  Task& task = shard.tasks[child.value];
+  task = Task{.known = true, .traced = true, .call = {}, .signal = {}, .entry = {}, .stack = {}};
+}
+
+// The cheap questions, before anything is known of the task.
+bool Recorder::concerns(Moment& moment, Kind kind) const noexcept {
   switch (kind) {
     case Kind::kEntry64:
-      if (regs_at(gpr[x86::kRdi])) entry(moment, task, Abi::kX64);
+    case Kind::kEntry32: {
+      if (!moment.load_regs(x86::kRdi)) return false;
+      const Abi abi = kind == Kind::kEntry64 ? Abi::kX64 : Abi::kI386;
+      return options_.filter.wants_call(abi, static_cast<std::uint32_t>(moment.regs.orig_ax));
+    }
+    case Kind::kResult:
+    case Kind::kResultRax:
+    case Kind::kLeave:
+      return calls_under_way_.load(kRelaxed) > 0;
+    default:
+      return true;
+  }
+}
+
+void Recorder::dispatch(Moment& moment, Task& task, Kind kind) noexcept {
+  if (!is_traced(moment, task)) return;
+  switch (kind) {
+    case Kind::kEntry64:
+      entry(moment, task, Abi::kX64);
       return;
     case Kind::kEntry32:
-      if (regs_at(gpr[x86::kRdi])) entry(moment, task, Abi::kI386);
+      entry(moment, task, Abi::kI386);
       return;
     case Kind::kResult:
-      if (task.in_call && regs_at(gpr[x86::kRdi])) result(moment, task, static_cast<std::int64_t>(moment.regs.ax));
+      if (task.in_call && moment.load_regs(x86::kRdi)) result(moment, task, static_cast<std::int64_t>(moment.regs.ax));
       return;
     case Kind::kResultRax:
-      if (task.in_call) result(moment, task, static_cast<std::int64_t>(gpr[x86::kRax]));
+      if (task.in_call) result(moment, task, static_cast<std::int64_t>(moment.hit.context.core.gpr[x86::kRax]));
       return;
     case Kind::kLeave:
-      if (task.in_call && regs_at(gpr[x86::kRsp])) result(moment, task, static_cast<std::int64_t>(moment.regs.ax));
+      if (task.in_call && moment.load_regs(x86::kRsp)) result(moment, task, static_cast<std::int64_t>(moment.regs.ax));
       return;
     case Kind::kNewTask:
       new_task(moment, task);
@@ -158,10 +214,10 @@ void Recorder::dispatch(Moment& moment, Task& task, Kind kind) noexcept {
       exit(moment, task);
       return;
     case Kind::kSignalEntry:
-      task.signal = {gpr[x86::kRdi]};
+      task.signal = {moment.hit.context.core.gpr[x86::kRdi]};
       return;
     case Kind::kSignalReturn:
-      if ((gpr[x86::kRax] & 0xff) != 0) signal(moment, task);
+      if ((moment.hit.context.core.gpr[x86::kRax] & 0xff) != 0) signal(moment, task);
       task.signal = {};
       return;
     case Kind::kExecDone:
@@ -171,12 +227,12 @@ void Recorder::dispatch(Moment& moment, Task& task, Kind kind) noexcept {
 
 // Those that are asked for, and all that descends from them.  Decided once for each task: a new one is decided
 // on by its parent before it runs, those that are there already by their ancestors.
-bool Recorder::is_traced(const Moment& moment, Task& task) noexcept {
+bool Recorder::is_traced(Moment& moment, Task& task) const noexcept {
   constexpr int kMostAncestors = 64;
   if (task.known) return task.traced;
   task.known = true;
   task.traced = options_.pids.empty();
-  Gva at = moment.ids.task;
+  Gva at = moment.task;
   for (int i = 0; i < kMostAncestors && !task.traced; ++i) {
     const auto ids = kernel_->task_ids(at, moment.hit.memory);
     if (!ids) break;
@@ -188,41 +244,67 @@ bool Recorder::is_traced(const Moment& moment, Task& task) noexcept {
   return task.traced;
 }
 
-bool Recorder::wants(const Moment& moment, const Call& call) const noexcept {
+bool Recorder::wants(Moment& moment, const Call& call) const noexcept {
   if (options_.cpu && *options_.cpu != moment.hit.vcpu.number) return false;
-  if (!options_.comm.empty() && moment.ids.comm() != options_.comm) return false;
-  return options_.filter.wants_call(call.abi, call.number);
+  if (!options_.comm.empty() && moment.ids().comm() != options_.comm) return false;
+  return !options_.filter.has_paths() || wants_paths_of(moment, call);
 }
 
 bool Recorder::wants_paths_of(Moment& moment, const Call& call) const noexcept {
   constexpr Style kWhole{.string_limit = 4096, .fd_paths = true};
-  const ProcessView process(*kernel_, moment.ids.task, moment.hit.memory);
+  const ProcessView process(*kernel_, moment.task, moment.hit.memory);
   Text text(moment.desk.text);
   print_entry(call, process, kWhole, text);
   return options_.filter.wants_paths_in(text.view());
 }
 
 void Recorder::entry(Moment& moment, Task& task, Abi abi) noexcept {
-  if (task.in_call) return;  // seen already: a 32-bit call that passed two places
+  if (std::exchange(task.in_call, false)) calls_under_way_.fetch_sub(1, kRelaxed);  // its return has been missed
   Call call = call_from(moment.regs, abi);
   if (!wants(moment, call)) return;
   call.stack = moment.regs.sp;
-  const ProcessView process(*kernel_, moment.ids.task, moment.hit.memory);
-  if (options_.filter.has_paths() && !wants_paths_of(moment, call)) return;
   task.in_call = true;
+  calls_under_way_.fetch_add(1, kRelaxed);
   task.call = call;
   task.began_ns = moment.now;
-  task.shown = false;
   if (options_.count) return;
+  const WatchedMemory seen(moment.hit.memory);
+  const ProcessView process(*kernel_, moment.task, seen);
+  if (options_.stack) keep_stack(moment, task);
   task.call.noted = note_entry(call, process);
   Text text(moment.desk.text);
   print_entry(task.call, process, options_.style, text);
-  if (options_.filter.needs_result()) {
+  // A page that the process has not touched yet will be there when the kernel has read it: then it is shown.
+  task.reread = seen.missed();
+  task.kept = task.reread || options_.filter.needs_result();
+  if (task.kept) {
     task.entry.assign(text.view());
-    return;
+  } else {
+    write_entry(moment, task, text.view());
   }
-  write_entry(moment, task, text.view());
-  task.shown = true;
+}
+
+// The way from user mode, innermost first: the kernel's part by name, then the program's frame pointers, which
+// may be none.
+void Recorder::keep_stack(Moment& moment, Task& task) noexcept {
+  constexpr int kMostFrames = 32;
+  const VirtualMemory& memory = moment.hit.memory;
+  Text text(moment.desk.result);
+  const auto add_kernel = [&](Gva at) {
+    const auto near = kernel_->nearest(at);
+    if (near) text.format("{}+{:#x}\n", near->name, near->offset);
+  };
+  add_kernel(moment.hit.at);
+  if (const auto caller = memory.load_at<std::uint64_t>({moment.hit.context.core.gpr[x86::kRsp]})) add_kernel({*caller});
+  text.format("{:#x}\n", moment.regs.ip);
+  std::uint64_t frame = moment.regs.bp;
+  for (int i = 0; i < kMostFrames; ++i) {
+    const auto link = memory.load_at<std::array<std::uint64_t, 2>>({frame});
+    if (!link || (*link)[0] <= frame || (*link)[1] == 0) break;
+    text.format("{:#x}\n", (*link)[1]);
+    frame = (*link)[0];
+  }
+  task.stack.assign(text.view());
 }
 
 void Recorder::write_entry(Moment& moment, const Task& task, std::string_view text) noexcept {
@@ -235,8 +317,16 @@ void Recorder::write_entry(Moment& moment, const Task& task, std::string_view te
   write(moment, record);
 }
 
+void Recorder::write_kept_entry(Moment& moment, const Task& task, const Process& process) noexcept {
+  if (!task.reread || replaces_memory(task.call)) return write_entry(moment, task, task.entry);
+  Text text(moment.desk.text);
+  print_entry(task.call, process, options_.style, text);
+  write_entry(moment, task, text.view());
+}
+
 void Recorder::result(Moment& moment, Task& task, std::int64_t value) noexcept {
   task.in_call = false;
+  calls_under_way_.fetch_sub(1, kRelaxed);
   if (task.call.abi == Abi::kI386) value = static_cast<std::int32_t>(value);
   task.call.result = value;
   const std::uint64_t took = moment.now - std::min(moment.now, task.began_ns);
@@ -244,11 +334,9 @@ void Recorder::result(Moment& moment, Task& task, std::int64_t value) noexcept {
     count(task.call, took);
     return;
   }
-  if (options_.filter.needs_result()) {
-    if (!options_.filter.wants_result(task.call)) return;
-    write_entry(moment, task, task.entry);
-  }
-  const ProcessView process(*kernel_, moment.ids.task, moment.hit.memory);
+  if (!options_.filter.wants_result(task.call)) return;
+  const ProcessView process(*kernel_, moment.task, moment.hit.memory);
+  if (task.kept) write_kept_entry(moment, task, process);
   Text text(moment.desk.text);
   Text outcome(moment.desk.result);
   print_return(task.call, process, options_.style, text);
@@ -261,22 +349,24 @@ void Recorder::result(Moment& moment, Task& task, std::int64_t value) noexcept {
   record.result = value;
   record.result_text = outcome.view();
   record.took_ns = took;
+  record.stack = task.stack;
   write(moment, record);
 }
 
 void Recorder::new_task(Moment& moment, const Task& parent) noexcept {
   const Gva task{moment.hit.context.core.gpr[x86::kRdi]};
   const auto ids = kernel_->task_ids(task, moment.hit.memory);
-  if (!ids || ids->kernel_thread || options_.count) return;
+  if (parent.traced) moment.child = task;
+  if (!parent.traced || !ids || ids->kernel_thread || options_.count || options_.filter.needs_result()) return;
   Record record{.kind = Record::Kind::kNewTask, .time_ns = moment.now};
-  record.parent = moment.ids.pid;
-  const guestos::TaskIds maker = std::exchange(moment.ids, *ids);
-  if (parent.traced && !options_.filter.needs_result()) write(moment, record);
-  moment.ids = maker;
+  record.parent = moment.ids().pid;
+  moment.known_ids = ids;
+  write(moment, record);
 }
 
 void Recorder::exit(Moment& moment, Task& task) noexcept {
-  if (moment.ids.kernel_thread || options_.count) return;
+  if (options_.count || moment.ids().kernel_thread) return;
+  if (task.in_call && task.kept && !options_.filter.needs_result()) write_entry(moment, task, task.entry);
   if (task.signal.value != 0) signal(moment, task);
   Record record{.kind = Record::Kind::kExit, .time_ns = moment.now};
   record.code = static_cast<std::int32_t>(moment.hit.context.core.gpr[x86::kRdi]);
@@ -337,9 +427,9 @@ void Recorder::note(std::string_view text) {
 
 void Recorder::write(Moment& moment, Record& record) noexcept {
   record.cpu = moment.hit.vcpu.number;
-  record.pid = moment.ids.pid;
-  record.tgid = moment.ids.tgid;
-  record.comm = moment.ids.comm();
+  record.pid = moment.ids().pid;
+  record.tgid = moment.ids().tgid;
+  record.comm = moment.ids().comm();
   const auto size = encode(record, moment.desk.encoded);
   if (!size) return;
   const Ring::Pushed pushed = ring_.push(ByteView(moment.desk.encoded).first(*size));

@@ -52,12 +52,13 @@ class Recorder final : public tracer::Watcher {
     bool known = false;   // whether it is traced has been decided
     bool traced = false;
     bool in_call = false;
-    bool shown = false;  // its entry has been written
     Call call;
     std::uint64_t began_ns = 0;
     Gva signal;  // where get_signal puts what it finds
-    std::string entry;  // text, while it is not known whether the call will be shown
-    Bytes stack;
+    bool kept = false;    // its entry is written at the return
+    bool reread = false;  // and its arguments are read then
+    std::string entry;    // its text
+    std::string stack;  // of the entry, where that is asked for
   };
   struct Shard {
     std::mutex mutex;
@@ -68,7 +69,6 @@ class Recorder final : public tracer::Watcher {
     std::vector<char> text;
     std::vector<char> result;
     Bytes encoded;
-    Bytes stack;
   };
   struct Moment;  // one hit
 
@@ -81,10 +81,15 @@ class Recorder final : public tracer::Watcher {
   void new_task(Moment& moment, const Task& parent) noexcept;
   void exit(Moment& moment, Task& task) noexcept;
   void signal(Moment& moment, Task& task) noexcept;
-  bool is_traced(const Moment& moment, Task& task) noexcept;
-  bool wants(const Moment& moment, const Call& call) const noexcept;
+  void handle(Moment& moment, Kind kind) noexcept;
+  void adopt(Gva child) noexcept;
+  void keep_stack(Moment& moment, Task& task) noexcept;
+  bool concerns(Moment& moment, Kind kind) const noexcept;
+  bool is_traced(Moment& moment, Task& task) const noexcept;
+  bool wants(Moment& moment, const Call& call) const noexcept;
   bool wants_paths_of(Moment& moment, const Call& call) const noexcept;
   void count(const Call& call, std::uint64_t took_ns) noexcept;
+  void write_kept_entry(Moment& moment, const Task& task, const Process& process) noexcept;
   void write_entry(Moment& moment, const Task& task, std::string_view text) noexcept;
   void write(Moment& moment, Record& record) noexcept;
   Shard& shard_of(Gva task) { return shards_[(task.value >> 6) % kShards]; }
@@ -93,6 +98,8 @@ class Recorder final : public tracer::Watcher {
   const Options options_;
   std::function<void()> wake_;
   Ring ring_;
+  std::optional<Gva> trigger_;
+  std::atomic<std::int64_t> calls_under_way_{0};
   std::vector<Desk> desks_;  // by vCPU
   std::array<Shard, kShards> shards_;
 
@@ -103,7 +110,6 @@ class Recorder final : public tracer::Watcher {
   };
   static constexpr std::size_t kCountedCalls = 1024;  // of each ABI; the last stands for all beyond
   std::array<std::array<Count, kCountedCalls>, 2> counts_;
-  std::optional<std::uint64_t> answer_of(const Moment& moment) const noexcept;
 };
 
 }  // namespace ringside::strace

@@ -3,8 +3,10 @@
 import json
 import re
 import unittest
+from pathlib import Path
 
 import case
+from harness import kernels
 from harness.gdb import Gdb, gdb
 from harness.guest import Guest
 from harness.strace import Strace
@@ -58,6 +60,28 @@ class OnARunningGuest(case.TickingCase):
             took = strace.wait_for(r"nanosleep\(.*\) += 0 <(\d+\.\d{6})>\n")
             strace.interrupt()
         self.assertGreater(float(took[1]), 0.09)
+
+    def test_a_process_and_its_children(self) -> None:
+        with Strace(self.guest, "-p", "1", "-e", "openat,exit_group") as strace:
+            strace.wait_for(OPENS)
+            strace.interrupt()
+        with Strace(self.guest, "-p", "2") as strace:  # kthreadd makes no calls
+            for _ in range(3):
+                self.guest.next(r"tick [0-9]+")
+            self.assertNotIn("(", strace.interrupt())
+
+    def test_by_name_by_path_by_status_and_with_stacks(self) -> None:
+        with Strace(self.guest, "--comm", "cat") as cat, Strace(self.guest, "-P", "/etc/greeting") as path, \
+                Strace(self.guest, "-Z", "-e", "!wait4") as failed, Strace(self.guest, "-k", "-y", "-e", "%file,close") as stack:
+            cat.wait_for(OPENS)
+            path.wait_for(OPENS)
+            stack.wait_for(r"= 3</etc/greeting>\n > do_syscall_64\+0x[0-9a-f]+\n > entry_SYSCALL_64\w*\+0x[0-9a-f]+\n > 0x[0-9a-f]+\n")
+            stack.wait_for(r"close\(3</etc/greeting>\) += 0")
+            self.assertNotIn('write(1, "tick', cat.interrupt())
+            self.assertLessEqual(set(re.findall(r"^\[pid +\d+\] (\w+)\(", path.interrupt(), re.MULTILINE)),
+                                 {"openat", "close", "sendfile", "read", "fstat", "newfstatat"})
+            self.assertNotRegex(failed.interrupt(), r"\) += \d")
+            stack.interrupt()
 
     def test_a_gdb_stops_and_steps_beside_it(self) -> None:
         with Strace(self.guest) as strace, Gdb(self.guest) as one:
@@ -137,6 +161,75 @@ class FromTheBeginning(case.Case):
             text = strace.finish(60)
             self.assertRegex(text, OPENS)
             self.assertIn("reboot(", text)
+
+
+class UnderLoad(case.Case):
+    """Eight processes on four CPUs, while gdbs come, stop, step and go: nothing is lost, nothing counted twice."""
+
+    PROCESSES = 8
+    guest: Guest
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        program = kernels.c_program(Path(__file__).resolve().parent / "guests/callers.c")
+        cls.guest = Guest(init="/bin/callers", files=((program, "/bin/callers"),), cpus=4, gdb=True)
+        cls.guest.wait_for("callers: ready, 4 cpus")
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.guest.end()
+
+    def make(self, rounds: int, meanwhile=lambda: None) -> int:
+        mark = self.guest.shown
+        self.guest.type(f"go {rounds}\n")
+        meanwhile()
+        done = self.guest.wait_for(r"callers: (\d+) rounds done, (\d+) wrong", timeout=60, start=mark)
+        self.assertEqual(done[2], "0")
+        return int(done[1])
+
+    def stop_and_step(self) -> None:
+        for _ in range(3):
+            with Gdb(self.guest) as one:
+                one.run("break __x64_sys_close")
+                one.run("continue")
+                one.run("stepi 10", timeout=60)
+                one.quit()
+
+    def armed(self, strace: Strace) -> None:
+        """Its probes are set once the guest's kernel is known."""
+        strace.wait_for(r"", 0.1)
+        for _ in range(100):
+            if gdb(self.guest, ["monitor probes"]).text.count("probe 0x") >= 6:
+                return
+        self.fail("the strace sets no probes")
+
+    def test_counts_agree_exactly_while_gdbs_stop_and_step(self) -> None:
+        with Strace(self.guest, "-c", "-e", "getppid,openat,close") as strace:
+            self.armed(strace)
+            rounds = self.make(2000, self.stop_and_step)
+            table = strace.interrupt()
+        counts = {name: (int(calls), int(errors or 0)) for calls, errors, name in
+                  re.findall(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(\d*) +(\w+)$", table, re.MULTILINE)}
+        self.assertEqual(counts["getppid"], (rounds, 0))
+        self.assertEqual(counts["openat"], (rounds, 0))
+        self.assertEqual(counts["close"], (2 * rounds, rounds))
+
+    def test_blocking_loses_no_line(self) -> None:
+        with Strace(self.guest, "-e", "getppid", "--overflow", "block", "--ring", "1M", "-q") as strace:
+            self.armed(strace)
+            rounds = self.make(1500)
+            text = strace.interrupt()
+        self.assertEqual(len(re.findall(r"getppid(?:\(| resumed>)\) += 1\n", text)), rounds)
+        self.assertNotIn("lost", text)
+
+    def test_what_is_dropped_is_counted(self) -> None:
+        with Strace(self.guest, "-e", "getppid", "-q", "--ring", "1M") as strace:
+            self.armed(strace)
+            rounds = self.make(1500)
+            text = strace.interrupt()
+        shown = len(re.findall(r"getppid\(", text)) + len(re.findall(r"\) += 1\n", text))
+        lost = sum(int(n) for n in re.findall(r"(\d+) records lost here", text))
+        self.assertGreaterEqual(shown + lost, 2 * rounds)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,14 @@ TEST_F(LinesTest, WhatTheKernelFillsInComesAtTheReturn) {
   EXPECT_EQ(shown_, "[pid     7] read(0, \"abc\", 64)         = 3\n");
 }
 
+TEST_F(LinesTest, AStackStandsBelowItsCall) {
+  lines_.add(entry(7, "close", "3"));
+  Record end = result(7, "close", "", "0");
+  end.stack = "do_syscall_64+0x5\n0x401000\n";
+  lines_.add(end);
+  EXPECT_EQ(shown_, "[pid     7] close(3)                    = 0\n > do_syscall_64+0x5\n > 0x401000\n");
+}
+
 TEST_F(LinesTest, ACallThatAnotherTaskInterruptsIsResumed) {
   lines_.add(entry(7, "wait4", "-1", true));
   lines_.add(entry(8, "close", "1"));

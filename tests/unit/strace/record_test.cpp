@@ -24,6 +24,7 @@ Record full() {
   r.parent = 1;
   r.calls = 1ull << 63;
   r.errors = 4;
+  r.stack = "do_syscall_64+0x5\n";
   return r;
 }
 
@@ -59,6 +60,7 @@ TEST(Record, ComesBackAsItWas) {
   EXPECT_EQ(back->parent, r.parent);
   EXPECT_EQ(back->calls, r.calls);
   EXPECT_EQ(back->errors, r.errors);
+  EXPECT_EQ(back->stack, r.stack);
 }
 
 TEST(Record, OneThatIsNotWholeIsNotTaken) {
