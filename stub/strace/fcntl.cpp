@@ -95,7 +95,7 @@ void print_value(Printer& printer, std::uint32_t command, unsigned at) {
     case kSetFd:
       return printer.flags(names::fd_flags, printer.uint_arg(at));
     case kSetFlags:
-      return print_open_flags(printer, printer.uint_arg(at));
+      return strace::print_open_flags(printer, printer.uint_arg(at));
     case kSetLock:
     case kSetLockWait:
       return print_lock(printer, value, false, false);

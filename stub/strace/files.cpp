@@ -155,7 +155,8 @@ void print_swap_flags_(Printer& printer, unsigned at) {
 
 void print_file_handle_in(Printer& printer, unsigned at) { print_handle(printer, printer.arg(at), true); }
 void print_file_handle_out(Printer& printer, unsigned at) {
-  print_handle(printer, printer.arg(at), !printer.failed());
+  Printer reading = printer.before_return();
+  print_handle(reading, printer.arg(at), !printer.failed());
 }
 void print_mount_id_out(Printer& printer, unsigned at) {
   if (printer.failed()) return printer.pointer(printer.arg(at));

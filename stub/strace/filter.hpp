@@ -1,10 +1,12 @@
-// Which calls and signals a client wants to see, in strace's words: -e trace=, signal=, status=, -P.
+// Which calls, results and signals are to be shown: strace's expressions (-e trace=, -e status=, -z, -Z,
+// -e signal=, -P), parsed once to an immutable set.
 //
-// Made on the hub thread; then immutable, and asked on vCPU threads without allocating.
+// Thread: parse() where options are read; the rest on any, without allocating.
 #pragma once
 
-#include <array>
 #include <bitset>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,45 +17,54 @@
 
 namespace ringside::strace {
 
+// The expressions as the user wrote them, what stands behind "trace=" and so on; none: everything.
+struct FilterText {
+  std::optional<std::string>
+      trace;  // "openat,%network,!read", "/^sched_", "all", "none", "?statx", "open@32"
+  std::optional<std::string>
+      status;  // "successful" (-z), "failed" (-Z), "unfinished", "unavailable", "detached"
+  std::optional<std::string> signal;  // "SIGCHLD,int", "!io", "none"
+  std::vector<std::string> paths;     // -P
+};
+
+enum class Status : std::uint8_t { kSuccessful, kFailed, kUnfinished, kUnavailable, kDetached };
+
 class Filter {
  public:
-  // What several name is their union; an expression that begins with ! is all but what it names.
-  // Names, %classes, /regular expressions (POSIX extended), all, none; ?name need not exist.
-  Result<void> add_trace(std::string_view expression);
-  Result<void> add_signal(std::string_view expression);  // SIGCHLD, chld, 17
-  Result<void> add_status(std::string_view expression);  // successful, failed
-  Result<void> add_path(std::string_view path);
+  Filter();  // lets everything through
 
-  bool wants_call(Abi abi, std::uint32_t number) const noexcept {
-    const Numbers& numbers = calls_[static_cast<std::size_t>(abi)];
-    return !has_calls_ || (number < numbers.size() ? numbers.test(number) : wants_unknown_);
-  }
-  bool wants_signal(int number) const noexcept {
-    return !has_signals_ || (number > 0 && number < static_cast<int>(kSignals) && signals_.test(static_cast<std::size_t>(number)));
-  }
+  // The error is one line for the user.
+  static Result<Filter> parse(const FilterText& text);
+
+  bool wants_call(Abi abi, std::uint32_t number) const noexcept;
+  bool wants_signal(int number) const noexcept;
+  bool wants_status(Status status) const noexcept { return statuses_.test(static_cast<std::size_t>(status)); }
+  // By the result of a call that has returned.
+  bool wants_result(std::int64_t result) const noexcept;
+
   // Whether a call is shown is known only when it has returned.
-  bool needs_result() const noexcept { return has_status_; }
-  bool wants_result(const Call& call) const noexcept;
+  bool needs_result() const noexcept {
+    return !wants_status(Status::kSuccessful) || !wants_status(Status::kFailed);
+  }
 
-  bool has_paths() const noexcept { return !quoted_.empty(); }
-  // `arguments` are the call's, with whole strings, and descriptors with their paths.
-  bool wants_paths_in(std::string_view arguments) const noexcept;
+  // With -P: whether one of the call's arguments is, or is a descriptor of, one of the paths.  At the entry.
+  bool has_paths() const noexcept { return !paths_.empty(); }
+  bool wants_paths_of(const Call& call, const Process& process) const noexcept;
 
  private:
-  static constexpr std::size_t kSignals = 65;
-  using Numbers = std::bitset<kSyscallNumbers>;
-  using Calls = std::array<Numbers, 2>;  // by Abi
-  static Result<void> add_item(std::string_view item, Calls& into);
+  using Calls = std::bitset<kSyscallNumbers>;
 
-  Calls calls_;
-  bool has_calls_ = false;
-  bool wants_unknown_ = false;
-  std::bitset<kSignals> signals_;
-  bool has_signals_ = false;
-  bool has_status_ = false;
-  bool successful_ = false;
-  bool failed_ = false;
-  std::vector<std::string> quoted_;  // "\"/etc\"", "</etc>"
+  Result<void> parse_trace(std::string_view text);
+  Result<void> parse_status(std::string_view text);
+  Result<void> parse_signal(std::string_view text);
+  Result<bool> add_calls(std::string_view word);
+
+  Calls x64_;
+  Calls i386_;
+  bool unnamed_ = true;  // numbers that have no name, or are too large
+  std::bitset<5> statuses_;
+  std::bitset<65> signals_;
+  std::vector<std::string> paths_;
 };
 
 }  // namespace ringside::strace

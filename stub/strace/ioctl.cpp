@@ -200,15 +200,19 @@ void print_interface(Printer& printer, std::uint64_t at, Shape shape) {
     std::array<std::uint8_t, 16> name;
     std::array<std::uint8_t, 16> value;
   };
-  const auto found = printer.load<Interface>(at);
+  const auto found = printer.before_return().load<Interface>(at);
   if (!found) return printer.pointer(at);
   if (shape == Shape::kInterfaceName) {
-    printer.format("{{ifr_ifindex={}, ifr_name=", load<std::int32_t>(found->value.data()));
-    printer.fixed_string(found->name);
+    printer.format("{{ifr_ifindex={}", load<std::int32_t>(found->value.data()));
+    if (!printer.failed()) {
+      printer.text(", ifr_name=");
+      printer.fixed_string(found->name);
+    }
     return printer.text("}");
   }
   printer.text("{ifr_name=");
   printer.fixed_string(found->name);
+  if (printer.failed()) return printer.text("}");
   if (shape == Shape::kInterfaceFlags) {
     printer.text(", ifr_flags=");
     printer.flags(names::interface_flags, load<std::uint16_t>(found->value.data()));
@@ -247,7 +251,9 @@ void print_shape(Printer& printer, std::uint64_t value, Shape shape) {
     default:
       break;
   }
-  if (value == 0 || (printer.failed() && is_stored(shape))) return printer.pointer(value);
+  const bool of_interface =
+      shape == Shape::kInterfaceName || shape == Shape::kInterfaceFlags || shape == Shape::kInterfaceAddress;
+  if (value == 0 || (printer.failed() && is_stored(shape) && !of_interface)) return printer.pointer(value);
   switch (shape) {
     case Shape::kIntIn:
     case Shape::kIntOut:

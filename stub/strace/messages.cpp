@@ -158,7 +158,7 @@ void print_msghdr_out(Printer& printer, unsigned at) {
     return print_message(printer, printer.arg(at), static_cast<std::uint64_t>(printer.call().result), true);
   }
   // Of a message that did not come the length of its name is what was asked for.
-  const auto header = load_header(printer, printer.arg(at));
+  const auto header = load_header(printer.before_return(), printer.arg(at));
   header ? printer.format("{{msg_namelen={}}}", static_cast<std::int32_t>(header->name_length))
          : printer.pointer(printer.arg(at));
 }

@@ -85,7 +85,9 @@ void print_option(Printer& printer, std::uint64_t at, std::int32_t size) {
 }  // namespace
 
 void print_socket_option(Printer& printer, unsigned at) {
-  printer.named(names_of(printer.uint_arg(at - 1)), printer.uint_arg(at));
+  const Names names = names_of(printer.uint_arg(at - 1));
+  names.rows.empty() ? printer.unsigned_decimal(printer.uint_arg(at))
+                     : printer.named(names, printer.uint_arg(at));
 }
 
 void print_option_in(Printer& printer, unsigned at) {

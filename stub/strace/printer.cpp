@@ -164,19 +164,30 @@ void Printer::mode(std::uint32_t value) {
 
 void Printer::user(std::uint32_t id) { id == 0xffffffff ? text("-1") : unsigned_decimal(id); }
 
-void Printer::time_comment(std::int64_t seconds, std::uint64_t fraction, unsigned digits) {
+void Printer::date(std::int64_t seconds, std::uint64_t fraction, unsigned digits) {
   constexpr std::int64_t kDay = 86400;
-  if (seconds > std::int64_t{1} << 40 || seconds < -(std::int64_t{1} << 40)) return;
   const std::int64_t days = seconds / kDay - (seconds % kDay < 0 ? 1 : 0);
   const std::int64_t of_day = seconds - days * kDay;
   const Date date = date_of(days);
-  format(" /* {:04}-{:02}-{:02}T{:02}:{:02}:{:02}", date.year, date.month, date.day, of_day / 3600,
+  format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", date.year, date.month, date.day, of_day / 3600,
          of_day / 60 % 60, of_day % 60);
   if (fraction != 0) format(".{:0{}}", fraction, digits);
-  text("+0000 */");
+  text("+0000");
 }
 
-bool Printer::read(std::uint64_t at, MutableByteView to) const { return process_.memory().read(Gva{at}, to); }
+void Printer::time_comment(std::int64_t seconds, std::uint64_t fraction, unsigned digits) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 40;  // 34,865 years
+  if (seconds > kMost || seconds < -kMost) return;
+  text(" /* ");
+  date(seconds, fraction, digits);
+  text(" */");
+}
+
+bool Printer::read(std::uint64_t at, MutableByteView to) const { return !blind() && read_always(at, to); }
+
+bool Printer::read_always(std::uint64_t at, MutableByteView to) const {
+  return process_.memory().read(Gva{at}, to);
+}
 
 std::optional<std::uint64_t> Printer::load_word(std::uint64_t at) const {
   if (!i386()) return load<std::uint64_t>(at);

@@ -66,19 +66,28 @@ class Printer {
   // The same after others: "|A|B|0x4"; nothing for 0.
   void more_flags(const Names& names, std::uint64_t value);
   void signal(std::uint64_t number);
-  void signal_set(ByteView set);      // [HUP INT], ~[KILL]
-  void fd(std::int32_t number);       // with its path, when asked for
-  void dir_fd(std::int32_t number);   // AT_FDCWD
-  void device(std::uint64_t number);  // makedev(0x8, 0x1)
-  void mode(std::uint32_t value);     // S_IFREG|0644
-  void user(std::uint32_t id);        // -1 for none
+  void signal_set(ByteView set);                                             // [HUP INT], ~[KILL]
+  void fd(std::int32_t number);                                              // with its path, when asked for
+  void dir_fd(std::int32_t number);                                          // AT_FDCWD
+  void device(std::uint64_t number);                                         // makedev(0x8, 0x1)
+  void mode(std::uint32_t value);                                            // S_IFREG|0644
+  void user(std::uint32_t id);                                               // -1 for none
+  void date(std::int64_t seconds, std::uint64_t fraction, unsigned digits);  // 2020-09-13T12:26:40+0000
   void time_comment(std::int64_t seconds, std::uint64_t fraction, unsigned digits);
 
-  // Memory of the process.
+  // Memory of the process.  At the return of a call that has failed no structure is read, as strace has it:
+  // what the kernel left there says nothing.  Strings are.
   bool read(std::uint64_t at, MutableByteView to) const;
   template <typename T>
   std::optional<T> load(std::uint64_t at) const {
+    if (blind()) return std::nullopt;
     return process_.memory().load_at<T>(Gva{at});
+  }
+  // The same printer, as if the call had not returned yet.
+  Printer before_return() const {
+    Printer other = *this;
+    other.phase_ = Phase::kEntry;
+    return other;
   }
   std::optional<std::uint64_t> load_word(std::uint64_t at) const;  // a long or pointer of the process
   // Up to its NUL, or as much as `to` holds; nothing when it cannot be read so far.
@@ -91,13 +100,17 @@ class Printer {
   // Strings in quotes.
   enum class Cut : std::uint8_t { kNo, kYes };
   void quoted(ByteView bytes, Cut cut = Cut::kNo);
-  void path(std::uint64_t at);                           // all of it
-  void path_within(std::uint64_t at, std::size_t size);  // a buffer that need not have a NUL
-  void string(std::uint64_t at);                         // as far as -s goes
-  void buffer(std::uint64_t at, std::uint64_t size);     // so many bytes, as far as -s goes
-  void fixed_string(ByteView field);                     // a char[] member: up to its NUL
+  void path(std::uint64_t at);                            // all of it
+  void path_within(std::uint64_t at, std::size_t size);   // a buffer that need not have a NUL
+  void string(std::uint64_t at);                          // as far as -s goes
+  void buffer(std::uint64_t at, std::uint64_t size);      // so many bytes, as far as -s goes
+  void hex_buffer(std::uint64_t at, std::uint64_t size);  // the same, in hex whatever -x says
+  void fixed_string(ByteView field);                      // a char[] member: up to its NUL
 
  private:
+  bool blind() const { return phase_ == Phase::kReturn && failed(); }
+  bool read_always(std::uint64_t at, MutableByteView to) const;
+  std::optional<ByteView> read_shown(std::uint64_t at, std::uint64_t size, MutableByteView into) const;
   void hex_string(ByteView bytes);
   void escaped(ByteView bytes);
 

@@ -69,7 +69,7 @@ std::optional<Printer::Read> Printer::read_string(std::uint64_t at, MutableByteV
     // To the end of a page at most: the next may be missing, and not be needed.
     const std::size_t piece = std::min(to.size() - have, bytes_to_page_end(Gva{at + have}));
     const MutableByteView part = to.subspan(have, piece);
-    if (!read(at + have, part)) return std::nullopt;
+    if (!read_always(at + have, part)) return std::nullopt;
     const auto nul = std::find(part.begin(), part.end(), std::uint8_t{0});
     if (nul != part.end()) return Read{have + static_cast<std::size_t>(nul - part.begin()), true};
     have += piece;
@@ -79,13 +79,14 @@ std::optional<Printer::Read> Printer::read_string(std::uint64_t at, MutableByteV
 
 void Printer::path(std::uint64_t at) { path_within(at, kMaxPath); }
 
+// What has no NUL loses its last byte, as in strace, which needs the room for one.
 void Printer::path_within(std::uint64_t at, std::size_t size) {
   std::array<std::uint8_t, kMaxPath> bytes;
   if (at == 0) return text("NULL");
   const auto found = read_string(at, MutableByteView(bytes).first(std::min(size, kMaxPath)));
   if (!found) return pointer(at);
-  const ByteView shown = ByteView(bytes).first(found->size);
-  quoted(shown, found->ended ? Cut::kNo : Cut::kYes);
+  const bool whole = found->ended || found->size == 0;
+  quoted(ByteView(bytes).first(whole ? found->size : found->size - 1), found->ended ? Cut::kNo : Cut::kYes);
 }
 
 void Printer::string(std::uint64_t at) {
@@ -97,14 +98,29 @@ void Printer::string(std::uint64_t at) {
   quoted(ByteView(bytes).first(std::min(found->size, limit)), found->ended ? Cut::kNo : Cut::kYes);
 }
 
+std::optional<ByteView> Printer::read_shown(std::uint64_t at, std::uint64_t size,
+                                            MutableByteView into) const {
+  const std::size_t limit = std::min<std::size_t>(style_.string_limit, into.size());
+  const auto shown = into.first(static_cast<std::size_t>(std::min<std::uint64_t>(size, limit)));
+  if (!shown.empty() && !read_always(at, shown)) return std::nullopt;
+  return shown;
+}
+
 void Printer::buffer(std::uint64_t at, std::uint64_t size) {
   std::array<std::uint8_t, kMaxString> bytes;
   if (at == 0) return text("NULL");
-  const std::size_t limit = std::min<std::size_t>(style_.string_limit, kMaxString);
-  const auto shown =
-      MutableByteView(bytes).first(static_cast<std::size_t>(std::min<std::uint64_t>(size, limit)));
-  if (!shown.empty() && !read(at, shown)) return pointer(at);
-  quoted(shown, size > shown.size() ? Cut::kYes : Cut::kNo);
+  const auto shown = read_shown(at, size, bytes);
+  shown ? quoted(*shown, size > shown->size() ? Cut::kYes : Cut::kNo) : pointer(at);
+}
+
+void Printer::hex_buffer(std::uint64_t at, std::uint64_t size) {
+  std::array<std::uint8_t, kMaxString> bytes;
+  if (at == 0) return text("NULL");
+  const auto shown = read_shown(at, size, bytes);
+  if (!shown) return pointer(at);
+  text("\"");
+  hex_string(*shown);
+  text(size > shown->size() ? "\"..." : "\"");
 }
 
 void Printer::fixed_string(ByteView field) {

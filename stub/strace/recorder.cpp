@@ -247,15 +247,8 @@ bool Recorder::is_traced(Moment& moment, Task& task) const noexcept {
 bool Recorder::wants(Moment& moment, const Call& call) const noexcept {
   if (options_.cpu && *options_.cpu != moment.hit.vcpu.number) return false;
   if (!options_.comm.empty() && moment.ids().comm() != options_.comm) return false;
-  return !options_.filter.has_paths() || wants_paths_of(moment, call);
-}
-
-bool Recorder::wants_paths_of(Moment& moment, const Call& call) const noexcept {
-  constexpr Style kWhole{.string_limit = 4096, .fd_paths = true};
-  const ProcessView process(*kernel_, moment.task, moment.hit.memory);
-  Text text(moment.desk.text);
-  print_entry(call, process, kWhole, text);
-  return options_.filter.wants_paths_in(text.view());
+  if (!options_.filter.has_paths()) return true;
+  return options_.filter.wants_paths_of(call, ProcessView(*kernel_, moment.task, moment.hit.memory));
 }
 
 void Recorder::entry(Moment& moment, Task& task, Abi abi) noexcept {
@@ -334,7 +327,7 @@ void Recorder::result(Moment& moment, Task& task, std::int64_t value) noexcept {
     count(task.call, took);
     return;
   }
-  if (!options_.filter.wants_result(task.call)) return;
+  if (!options_.filter.wants_result(task.call.result)) return;
   const ProcessView process(*kernel_, moment.task, moment.hit.memory);
   if (task.kept) write_kept_entry(moment, task, process);
   Text text(moment.desk.text);

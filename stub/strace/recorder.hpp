@@ -87,7 +87,6 @@ class Recorder final : public tracer::Watcher {
   bool concerns(Moment& moment, Kind kind) const noexcept;
   bool is_traced(Moment& moment, Task& task) const noexcept;
   bool wants(Moment& moment, const Call& call) const noexcept;
-  bool wants_paths_of(Moment& moment, const Call& call) const noexcept;
   void count(const Call& call, std::uint64_t took_ns) noexcept;
   void write_kept_entry(Moment& moment, const Task& task, const Process& process) noexcept;
   void write_entry(Moment& moment, const Task& task, std::string_view text) noexcept;

@@ -56,12 +56,22 @@ void print_poll(Printer& printer) {
   printer.text(")");
 }
 
-bool any_in(const Printer& printer, std::uint64_t at, std::int32_t count) {
-  for (std::int32_t fd = 0; fd < std::min(count, 1024); ++fd) {
-    const auto byte = printer.load<std::uint8_t>(at + static_cast<std::uint64_t>(fd) / 8);
-    if (byte && (*byte >> fd % 8 & 1) != 0) return true;
+// The members of one set, as long as there are some of those that the result counts; " (in [3 4]".
+bool print_ready(Printer& printer, std::string_view intro, std::uint64_t set, std::int64_t& left) {
+  constexpr std::int32_t kMost = 1024;  // FD_SETSIZE
+  const std::int32_t count = std::min(printer.int_arg(0), kMost);
+  bool any = false;
+  for (std::int32_t fd = 0; fd < count && left > 0; ++fd) {
+    const auto byte = printer.load<std::uint8_t>(set + static_cast<std::uint64_t>(fd) / 8);
+    if (!byte) break;
+    if ((*byte >> fd % 8 & 1) == 0) continue;
+    printer.text(any ? " " : intro);
+    printer.fd(fd);
+    any = true;
+    --left;
   }
-  return false;
+  if (any) printer.text("]");
+  return any;
 }
 
 // 1 (in [3], left {tv_sec=0, tv_usec=5})
@@ -69,27 +79,27 @@ void print_select(Printer& printer) {
   const std::int64_t result = printer.call().result;
   printer.decimal(result);
   if (result == 0) return printer.text(" (Timeout)");
-  constexpr std::array<std::string_view, 3> kNames{"in ", "out ", "except "};
   const std::string_view name = name_of(printer.call().abi, printer.call().number);
   if (printer.i386() && name == "select") return;
-  std::string_view between = " (";
-  for (unsigned i = 0; i < kNames.size(); ++i) {
+  constexpr std::array<std::string_view, 3> kFirst{" (in [", " (out [", " (except ["};
+  constexpr std::array<std::string_view, 3> kLater{", in [", ", out [", ", except ["};
+  std::int64_t left = result;
+  bool any = false;
+  for (unsigned i = 0; i < kFirst.size(); ++i) {
     const std::uint64_t set = printer.arg(i + 1);
-    if (set == 0 || !any_in(printer, set, printer.int_arg(0))) continue;
-    printer.format("{}{}", between, kNames[i]);
-    print_fd_set(printer, set, printer.int_arg(0));
-    between = ", ";
+    if (set != 0 && print_ready(printer, any ? kLater[i] : kFirst[i], set, left)) any = true;
   }
-  if (printer.arg(4) != 0 && printer.load<std::uint64_t>(printer.arg(4))) {
-    printer.format("{}left ", between);
+  const std::uint64_t timeout = printer.arg(4);
+  if (timeout != 0 && printer.load_word(timeout)) {
+    printer.text(any ? ", left " : " (left ");
+    any = true;
     if (name.starts_with("pselect6")) {
-      print_timespec(printer, printer.arg(4), name == "pselect6" ? printer.word_size() : 8);
+      print_timespec(printer, timeout, name == "pselect6" ? printer.word_size() : 8);
     } else {
-      print_timeval(printer, printer.arg(4), printer.word_size());
+      print_timeval(printer, timeout, printer.word_size());
     }
-    between = ", ";
   }
-  if (between == ", ") printer.text(")");
+  if (any) printer.text(")");
 }
 
 void print_fcntl(Printer& printer) {
@@ -169,6 +179,20 @@ void print_ioctl_result(Printer& printer) {
   printer.uint_arg(1) == kGetPeer ? printer.fd(static_cast<std::int32_t>(result)) : printer.decimal(result);
 }
 
+void print_time(Printer& printer, std::int64_t seconds) {
+  printer.decimal(seconds);
+  if (seconds == 0) return;
+  printer.text(" (");
+  printer.date(seconds, 0, 0);
+  printer.text(")");
+}
+
+// adjtimex() and clock_adjtime() of no structure tell no state.
+bool names_state(const Printer& printer) {
+  const bool of_clock = name_of(printer.call().abi, printer.call().number).starts_with("clock_");
+  return printer.arg(of_clock ? 1 : 0) != 0;
+}
+
 void print_value(Printer& printer, ResultKind kind) {
   constexpr Name kClockStates[] = {{0, "TIME_OK"},  {1, "TIME_INS"},  {2, "TIME_DEL"},
                                    {3, "TIME_OOP"}, {4, "TIME_WAIT"}, {5, "TIME_ERROR"}};
@@ -194,13 +218,16 @@ void print_value(Printer& printer, ResultKind kind) {
     case ResultKind::kPolicy:
       return print_named(printer, names::sched_policies);
     case ResultKind::kTimex:
-      return print_named(printer, {kClockStates, {}});
+      return names_state(printer) ? print_named(printer, {kClockStates, {}}) : printer.decimal(result);
+    case ResultKind::kTime:
+      return print_time(printer, printer.i386() ? static_cast<std::int32_t>(result) : result);
     case ResultKind::kSignal:
+      if (result == 0) return printer.text("0");
       printer.format("{} (", result);
       printer.signal(value);
       return printer.text(")");
     case ResultKind::kIoprio:
-      printer.hex(value);
+      printer.decimal(result);
       printer.text(" (");
       print_io_priority(printer, static_cast<std::uint32_t>(value));
       return printer.text(")");
@@ -210,8 +237,7 @@ void print_value(Printer& printer, ResultKind kind) {
       print_personality(printer, static_cast<std::uint32_t>(value));
       return printer.text(")");
     default:
-      return printer.decimal(printer.i386() && kind == ResultKind::kTime ? static_cast<std::int32_t>(result)
-                                                                         : result);
+      return printer.decimal(result);
   }
 }
 

@@ -53,7 +53,8 @@ void print_given(Printer& printer, const Params& params) {
 
 // Its first half is asked for, its second is given: one brace around both.
 void print_io_uring_params(Printer& printer, unsigned at) {
-  const auto params = printer.arg(at) == 0 ? std::nullopt : printer.load<Params>(printer.arg(at));
+  const auto params =
+      printer.arg(at) == 0 ? std::nullopt : printer.before_return().load<Params>(printer.arg(at));
   const bool at_return = printer.phase() == Phase::kReturn;
   if (!params) return at_return ? void() : printer.pointer(printer.arg(at));
   if (!at_return) return print_asked(printer, *params);

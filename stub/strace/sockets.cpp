@@ -18,11 +18,11 @@ std::optional<std::int32_t> noted_length(const Printer& printer) {
 }
 
 void print_length(Printer& printer, std::uint64_t at) {
-  const auto length = at == 0 ? std::nullopt : printer.load<std::int32_t>(at);
-  if (!length) return printer.pointer(at);
   const auto before = noted_length(printer);
-  before&&* before != *length && !printer.failed() ? printer.format("[{} => {}]", *before, *length)
-                                                   : printer.format("[{}]", *length);
+  const auto length = at == 0 ? std::nullopt : printer.before_return().load<std::int32_t>(at);
+  if (!length) return printer.pointer(at);
+  if (before && printer.failed()) return printer.format("[{}]", *before);
+  before && *before != *length ? printer.format("[{} => {}]", *before, *length) : printer.format("[{}]", *length);
 }
 
 }  // namespace

@@ -69,22 +69,23 @@ void print_count_of_strings(Printer& printer, std::uint64_t at) {
 }  // namespace
 
 void print_iovec(Printer& printer, std::uint64_t at, std::uint64_t count, Iovec how, std::uint64_t bytes) {
+  Printer reading = printer.before_return();  // the kernel changes buffers, not the array
   const auto show = [&](std::uint64_t element) {
-    const auto item = load_iovec(printer, element);
+    const auto item = load_iovec(reading, element);
     if (!item) return false;
-    printer.text("{iov_base=");
+    reading.text("{iov_base=");
     if (how == Iovec::kPointers) {
-      printer.pointer(item->base);
+      reading.pointer(item->base);
     } else {
       const std::uint64_t size = std::min(item->size, bytes);
-      printer.buffer(item->base, size);
+      reading.buffer(item->base, size);
       bytes -= size;
     }
-    printer.format(", iov_len={}}}", item->size);
+    reading.format(", iov_len={}}}", item->size);
     return true;
   };
-  print_array(printer, at, std::min(count, kMaxIov), 2 * printer.word_size(), show,
-              printer.style().string_limit);
+  print_array(reading, at, std::min(count, kMaxIov), 2 * reading.word_size(), show,
+              reading.style().string_limit);
 }
 
 namespace arguments {
@@ -94,7 +95,13 @@ void print_string_(Printer& printer, unsigned at) { printer.string(printer.arg(a
 
 void print_path_out(Printer& printer, unsigned at) {
   if (printer.failed()) return printer.pointer(printer.arg(at));
+  if (printer.call().result == 0) return printer.pointer(printer.arg(at));
   printer.path_within(printer.arg(at), static_cast<std::uint64_t>(printer.call().result));
+}
+
+void print_random_out(Printer& printer, unsigned at) {
+  if (printer.failed()) return printer.pointer(printer.arg(at));
+  printer.hex_buffer(printer.arg(at), static_cast<std::uint64_t>(printer.call().result));
 }
 
 void print_written(Printer& printer, unsigned at) { printer.buffer(printer.arg(at), printer.arg(at + 1)); }
@@ -177,7 +184,7 @@ void print_msgbuf_in(Printer& printer, unsigned at) {
 }
 void print_msgbuf_out(Printer& printer, unsigned at) {
   if (printer.failed()) return printer.pointer(printer.arg(at));
-  print_msgbuf(printer, printer.arg(at), static_cast<std::uint64_t>(printer.call().result));
+  print_msgbuf(printer, printer.arg(at), printer.arg(at + 1));
 }
 
 }  // namespace arguments

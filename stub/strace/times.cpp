@@ -70,13 +70,14 @@ void print_timezone(Printer& printer, std::uint64_t at) {
   printer.format("{{tz_minuteswest={}, tz_dsttime={}}}", (*zone)[0], (*zone)[1]);
 }
 
-// What a sleep has left; told only when it was cut short.
+// What a sleep has left; told only when it was cut short and will be gone on with.
 void print_left(Printer& printer, unsigned at, std::uint64_t word) {
-  constexpr std::int64_t kInterrupted = -4;     // EINTR
-  constexpr std::int64_t kRestartBlock = -516;  // ERESTART_RESTARTBLOCK
+  constexpr std::int64_t kFirstRestart = -512;  // ERESTARTSYS
+  constexpr std::int64_t kLastRestart = -516;   // ERESTART_RESTARTBLOCK
   const std::int64_t result = printer.call().result;
-  if (result != kInterrupted && result != kRestartBlock) return printer.pointer(printer.arg(at));
-  print_timespec(printer, printer.arg(at), word);
+  if (result > kFirstRestart || result < kLastRestart) return printer.pointer(printer.arg(at));
+  Printer reading = printer.before_return();
+  print_timespec(reading, printer.arg(at), word);
 }
 
 }  // namespace
@@ -109,6 +110,16 @@ void print_timespec_in(Printer& printer, unsigned at) {
 void print_timespec64_in(Printer& printer, unsigned at) { print_timespec(printer, printer.arg(at), 8); }
 void print_timeval_in(Printer& printer, unsigned at) {
   print_timeval(printer, printer.arg(at), printer.word_size());
+}
+
+// Shown as it was at the entry also when the call has failed.
+void print_timeout_in(Printer& printer, unsigned at) {
+  Printer reading = printer.before_return();
+  print_timespec_in(reading, at);
+}
+void print_timeout64_in(Printer& printer, unsigned at) {
+  Printer reading = printer.before_return();
+  print_timespec64_in(reading, at);
 }
 
 void print_timespec_out(Printer& printer, unsigned at) {

@@ -41,16 +41,25 @@ Result<Overflow> overflow_of(std::string_view value) {
   return fail(Errc::kMalformed, fmt::format("overflow={}: use drop, overwrite or block", value));
 }
 
+// Of several the calls of all are meant.
+void add_expression(std::optional<std::string>& all, std::string_view one) {
+  if (!all) {
+    all = one;
+  } else {
+    all->append(",").append(one);
+  }
+}
+
 // False for a key that is not known here.
-Result<bool> set(Options& options, std::string_view key, std::string_view value) {
+Result<bool> set(Options& options, FilterText& filter, std::string_view key, std::string_view value) {
   if (key == "trace") {
-    RS_TRY(options.filter.add_trace(value));
+    add_expression(filter.trace, value);
   } else if (key == "signal") {
-    RS_TRY(options.filter.add_signal(value));
+    add_expression(filter.signal, value);
   } else if (key == "status") {
-    RS_TRY(options.filter.add_status(value));
+    add_expression(filter.status, value);
   } else if (key == "path") {
-    RS_TRY(options.filter.add_path(value));
+    filter.paths.emplace_back(value);
   } else if (key == "pid") {
     options.pids.insert(RS_TRY(number<std::int32_t>(key, value, 1, INT32_MAX)));
   } else if (key == "comm") {
@@ -85,6 +94,7 @@ Result<bool> set(Options& options, std::string_view key, std::string_view value)
 
 Result<Options> parse_options(std::string_view lines) {
   Options options;
+  FilterText filter;
   while (!lines.empty()) {
     const std::size_t end = lines.find('\n');
     const std::string_view line = lines.substr(0, end);
@@ -93,8 +103,9 @@ Result<Options> parse_options(std::string_view lines) {
     const std::size_t equals = line.find('=');
     const std::string_view key = line.substr(0, equals);
     const std::string_view value = equals == std::string_view::npos ? std::string_view{} : line.substr(equals + 1);
-    if (!RS_TRY(set(options, key, value))) options.unknown.emplace_back(key);
+    if (!RS_TRY(set(options, filter, key, value))) options.unknown.emplace_back(key);
   }
+  options.filter = RS_TRY(Filter::parse(filter));
   return options;
 }
 

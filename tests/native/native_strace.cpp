@@ -1,7 +1,7 @@
 // Our decoders on a program of this machine, by ptrace: what strace -f -ff -o PREFIX does, to be compared
 // with it.
 //
-//   native_strace [-s N] [-x | -xx] [-y] [-i NUMBERS:RESULT] -o PREFIX PROGRAM [ARGUMENT…]
+//   native_strace [-s N] [-x | -xx] [-y] [-i NUMBERS:RESULT] -o PREFIX (PROGRAM [ARGUMENT…] | -p PID)
 //
 // Each process's calls go to PREFIX.PID, one line each.  With -i the calls of these numbers (commas between
 // them) are not made but have that result, as with strace's --inject.
@@ -32,6 +32,7 @@ struct Options {
   std::string prefix;
   std::set<std::uint32_t> injected;
   std::int64_t injected_result = 0;
+  pid_t attach_to = 0;
 };
 
 struct FileCloser {
@@ -133,6 +134,7 @@ class Tracer {
                         PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
     ::ptrace(PTRACE_SETOPTIONS, child, nullptr, wanted);
     tracees_[child] = std::make_unique<Tracee>(child, options_);
+    if (options_.attach_to != 0) tracees_[child]->start_writing();
     ::ptrace(PTRACE_SYSCALL, child, nullptr, nullptr);
   }
 
@@ -220,7 +222,7 @@ void parse_injection(Options& options, const char* text) {
 int main_of(int argc, char** argv) {
   Options options;
   int option = 0;
-  while ((option = ::getopt(argc, argv, "+s:xyi:o:")) != -1) {
+  while ((option = ::getopt(argc, argv, "+s:xyi:o:p:")) != -1) {
     switch (option) {
       case 's':
         options.style.string_limit = static_cast<std::uint32_t>(std::atoi(optarg));
@@ -234,6 +236,9 @@ int main_of(int argc, char** argv) {
       case 'i':
         parse_injection(options, optarg);
         break;
+      case 'p':
+        options.attach_to = std::atoi(optarg);
+        break;
       case 'o':
         options.prefix = optarg;
         break;
@@ -241,7 +246,14 @@ int main_of(int argc, char** argv) {
         return 2;
     }
   }
-  if (options.prefix.empty() || optind >= argc) return 2;
+  if (options.prefix.empty() || (optind >= argc && options.attach_to == 0)) return 2;
+  Tracer tracer(options);
+  if (options.attach_to != 0) {
+    if (::ptrace(PTRACE_ATTACH, options.attach_to, nullptr, nullptr) != 0) return 1;
+    tracer.start(options.attach_to);
+    std::fprintf(stderr, "attached\n");
+    return tracer.run(options.attach_to);
+  }
   const pid_t child = ::fork();
   if (child == 0) {
     ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
@@ -249,7 +261,6 @@ int main_of(int argc, char** argv) {
     ::execvp(argv[optind], argv + optind);
     ::_exit(127);
   }
-  Tracer tracer(options);
   tracer.start(child);
   return tracer.run(child);
 }
