@@ -130,7 +130,10 @@ void MonitorCommands::lsmod(std::string_view) {
 }
 
 void MonitorCommands::dmesg(std::string_view) {
-  of_kernel([](const Kernel& kernel, const VirtualMemory& memory) { return kernel.kernel_log(memory); });
+  of_kernel([](const Kernel& kernel, const VirtualMemory& memory) -> Result<std::string> {
+    const std::string log = RS_TRY(kernel.kernel_log(memory));
+    return log.empty() ? "the log is empty\n" : log;
+  });
 }
 
 void MonitorCommands::sym(std::string_view arguments) {
