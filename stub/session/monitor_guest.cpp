@@ -76,14 +76,33 @@ std::string symbol_line(const Kernel& kernel, std::string_view name, Gva at) {
   return fmt::format("{:#x} {} link {:#x}\n", at.value, name, moved ? (at - kernel.slide()).value : at.value);
 }
 
+// Where in a module's section.
+std::optional<std::string> look_up_in_modules(const std::vector<Kernel::Module>& modules, Gva at) {
+  const Kernel::Module* owner = nullptr;
+  const Kernel::Module::Section* nearest = nullptr;
+  for (const Kernel::Module& module : modules) {
+    for (const auto& section : module.sections) {
+      if (section.at > at || at - section.at >= module.size) continue;
+      if (nearest != nullptr && nearest->at >= section.at) continue;
+      owner = &module;
+      nearest = &section;
+    }
+  }
+  if (owner == nullptr) return std::nullopt;
+  return fmt::format("{:#x} {}+{:#x} [{}]\n", at.value, shown(nearest->name), at - nearest->at,
+                     shown(owner->name));
+}
+
 // A name first: `deadbeef` could be either, and only names are chosen by people.
-std::string look_up(const Kernel& kernel, std::string_view what) {
+std::string look_up(const Kernel& kernel, const VirtualMemory& memory, std::string_view what) {
   if (const auto at = kernel.symbol(what)) return symbol_line(kernel, what, *at);
   const auto address = parse_address(what);
   if (!address) return fmt::format("no symbol {}\n", what);
   const auto near = kernel.nearest(Gva{*address});
-  if (!near) return fmt::format("{:#x} is not in the kernel's image\n", *address);
-  return fmt::format("{:#x} {}+{:#x}\n", *address, near->name, near->offset);
+  if (near) return fmt::format("{:#x} {}+{:#x}\n", *address, near->name, near->offset);
+  const auto modules = kernel.modules(memory);
+  const auto in_module = modules ? look_up_in_modules(*modules, Gva{*address}) : std::nullopt;
+  return in_module.value_or(fmt::format("{:#x} is neither in the kernel nor in a module\n", *address));
 }
 
 }  // namespace
@@ -141,10 +160,10 @@ void MonitorCommands::sym(std::string_view arguments) {
     refuse("use: monitor sym NAME, or monitor sym 0xADDRESS");
     return;
   }
-  of_kernel(
-      [what = std::string(arguments)](const Kernel& kernel, const VirtualMemory&) -> Result<std::string> {
-        return look_up(kernel, what);
-      });
+  of_kernel([what = std::string(arguments)](const Kernel& kernel,
+                                            const VirtualMemory& memory) -> Result<std::string> {
+    return look_up(kernel, memory, what);
+  });
 }
 
 }  // namespace ringside::session

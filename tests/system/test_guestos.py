@@ -103,6 +103,7 @@ class OnOneKernel:
         self.assertRegex(listing, rf"(?m)^{MODULE} \d+ {text:#x}$")
         self.assertIn(f"  .text {text:#x}\n", listing)
         self.assertIn(f"  .data {data:#x}\n", listing)
+        self.assertEqual(self.ask("sym", f"{text + 5:#x}"), f"{text + 5:#x} .text+0x5 [{MODULE}]\n")
         out = gdb(self.guest, [f"source {SCRIPT}", f"rs-modules {self.folder.name}", f"info symbol {text:#x}"],
                   vmlinux=None)
         self.assertRegex(out.text, rf"in section \.text of .*{MODULE}\.ko")
