@@ -32,10 +32,10 @@ std::string task_table(const std::vector<Kernel::Task>& tasks) {
       fmt::format("{:>7} {:>7} {:>7} S {:>3} {:<18} {}\n", "PID", "TGID", "PPID", "CPU", "COMMAND", "WHERE");
   for (const Kernel::Task& task : tasks) {
     const std::string comm = shown(task.ids.comm());
-    text +=
-        fmt::format("{:>7} {:>7} {:>7} {} {:>3} {:<18} {}\n", task.ids.pid, task.ids.tgid, task.parent_tgid,
-                    task.state, task.cpu ? std::to_string(*task.cpu) : "-",
-                    task.ids.kernel_thread ? "[" + comm + "]" : comm, task.where.empty() ? "-" : task.where);
+    text += fmt::format("{:>7} {:>7} {:>7} {} {:>3} {:<18} {}\n", task.ids.pid, task.ids.tgid,
+                        task.parent_tgid, task.state, task.cpu ? std::to_string(*task.cpu) : "-",
+                        task.ids.kernel_thread ? "[" + comm + "]" : comm,
+                        task.where.empty() ? "-" : shown(task.where));
   }
   return text;
 }
@@ -99,7 +99,7 @@ std::string look_up(const Kernel& kernel, const VirtualMemory& memory, std::stri
   const auto address = parse_address(what);
   if (!address) return fmt::format("no symbol {}\n", what);
   const auto near = kernel.nearest(Gva{*address});
-  if (near) return fmt::format("{:#x} {}+{:#x}\n", *address, near->name, near->offset);
+  if (near) return fmt::format("{:#x} {}+{:#x}\n", *address, shown(near->name), near->offset);
   const auto modules = kernel.modules(memory);
   const auto in_module = modules ? look_up_in_modules(*modules, Gva{*address}) : std::nullopt;
   return in_module.value_or(fmt::format("{:#x} is neither in the kernel nor in a module\n", *address));
