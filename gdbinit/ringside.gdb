@@ -98,9 +98,9 @@ Say it again when modules have come or gone."""
     def modules(self):
         found = []
         for line in gdb.execute("monitor lsmod", to_string=True).splitlines():
-            if module := re.fullmatch(r"(\S+) \d+ 0x[0-9a-f]+", line):
+            if module := re.fullmatch(r"([\w-]+) \d+ 0x[0-9a-f]+", line):
                 found.append((module[1], {}))
-            elif found and (section := re.fullmatch(r"  (\S+) (0x[0-9a-f]+)", line)):
+            elif found and (section := re.fullmatch(r"  ([\w.$-]+) (0x[0-9a-f]+)", line)):
                 found[-1][1][section[1]] = section[2]
         return found
 

@@ -11,8 +11,9 @@ namespace {
 
 constexpr std::size_t kTokens = 256;
 constexpr std::size_t kMostSymbols = 1u << 20;
-constexpr std::size_t kMostNameBytes = 12u << 20;                                     // compressed
-constexpr std::size_t kMostBehind = 6u << 20;                                         // offsets, seqs
+constexpr std::size_t kUsualBefore = 4u
+                                     << 20;  // bytes before the token table: names, and what goes with them
+constexpr std::size_t kMostBefore = 12u << 20;
 constexpr std::size_t kLongestName = 1024;                                            // KSYM_NAME_LEN is 512
 constexpr std::size_t kMarkerStep = 256;                                              // symbols
 constexpr std::uint32_t kLeastStep = 2 * kMarkerStep, kMostStep = 512 * kMarkerStep;  // bytes of a marker's
@@ -200,13 +201,24 @@ bool is_banner(const VirtualMemory& memory, Gva at) {
   return text_into(memory, at, text) == kBegin.size() && std::string_view(text.data(), text.size()) == kBegin;
 }
 
+void append(Copy& copy, const VirtualMemory& memory, std::size_t size) {
+  const Copy more = copy_out(memory, copy.end(), size);
+  copy.bytes.insert(copy.bytes.end(), more.bytes.begin(), more.bytes.end());
+}
+
 Result<SymbolTable> read_table(const VirtualMemory& memory, const Tokens& tokens) {
-  const std::uint64_t before = std::min<std::uint64_t>(kMostNameBytes, tokens.table.value);
-  const Gva begin = tokens.table - before;
-  const std::uint64_t index_end = tokens.index - begin + 2 * kTokens;
-  const Copy copy = copy_out(memory, begin, static_cast<std::size_t>(index_end) + kMostBehind);
-  const auto names = find_names(copy, before);
+  Copy copy;
+  std::optional<Names> names;
+  for (const std::uint64_t before : {kUsualBefore, kMostBefore}) {
+    if (names || before > tokens.table.value) break;
+    copy = copy_out(memory, tokens.table - before,
+                    static_cast<std::size_t>(before + (tokens.index - tokens.table)));
+    names = find_names(copy, before);
+  }
   if (!names) return fail(Errc::kNotFound, "kallsyms: tokens without names");
+  const std::uint64_t index_end = tokens.index - copy.at + 2 * kTokens;
+  append(copy, memory,
+         index_end - copy.bytes.size() + 4 * std::size_t{names->count} + 2 * sizeof(std::uint64_t));
   std::string text;
   const auto list = expand(copy, *names, tokens, text);
   if (!list) return fail(Errc::kMalformed, "kallsyms: a name is damaged");

@@ -1,5 +1,6 @@
 #include "stub/guestos/linux_kernel.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "stub/guestos/build_id.hpp"
@@ -28,6 +29,8 @@ LinuxKernel::LinuxKernel(SymbolTable symbols, std::optional<Btf> btf, const Virt
   end_ = symbols_.find("_end").value_or(Gva{UINT64_MAX});
   if (const auto at = symbols_.find("linux_banner")) banner_ = text_at(memory, *at, kLongestBanner);
   while (banner_.ends_with('\n')) banner_.pop_back();
+  std::ranges::replace_if(
+      banner_, [](char c) { return c < ' ' || c > '~'; }, '?');
   build_id_ = read_build_id(symbols_, memory);
   sites_ = find_syscall_sites(symbols_, memory);
   per_cpu_offsets_ = symbols_.find("__per_cpu_offset");

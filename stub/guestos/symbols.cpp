@@ -57,8 +57,9 @@ std::optional<Gva> SymbolTable::find(std::string_view name) const {
 }
 
 std::optional<std::string_view> SymbolTable::alias(Gva at, std::string_view prefix) const {
-  for (const Symbol& symbol : std::ranges::equal_range(symbols_, at.value, {}, &Symbol::at)) {
-    if (name_of(symbol).starts_with(prefix)) return name_of(symbol);
+  auto symbol = std::ranges::lower_bound(symbols_, at.value, {}, &Symbol::at);
+  for (; symbol != symbols_.end() && symbol->at == at.value; ++symbol) {
+    if (name_of(*symbol).starts_with(prefix)) return name_of(*symbol);
   }
   return std::nullopt;
 }

@@ -13,6 +13,8 @@ using Kind = SyscallSite::Kind;
 constexpr std::size_t kLongestFunction = 16384;
 constexpr std::uint64_t kCallBytes = 5;
 constexpr std::uint8_t kCall = 0xe8;  // call rel32
+// Calls may be led to code in the padding before a function (arch/x86/kernel/callthunks.c).
+constexpr std::uint64_t kMostPadding = 16;
 
 class Finder {
  public:
@@ -36,7 +38,7 @@ class Finder {
       if (text.bytes[at] != kCall) continue;
       const Gva next = *begin + at + kCallBytes;
       const auto distance = std::int64_t{*text.value<std::int32_t>(at + 1)};
-      if (next + static_cast<std::uint64_t>(distance) != *target) continue;
+      if (*target - (next + static_cast<std::uint64_t>(distance)) > kMostPadding) continue;
       sites_.push_back({kind, next});
       any = true;
     }

@@ -290,6 +290,7 @@ void Hub::reset_machine(tracer::Done<void> done) {
       for (auto& [who, tracer] : tracers_) tracer.pending.clear();  // they tell of a life that is over
       fetch_contexts();
       exclusively([this] { static_cast<void>(apply(VcpuId{0})); });
+      look_again_after_reset();
     }
     done(std::move(reset));
   });

@@ -124,6 +124,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void insert_now(TracerId who, VcpuId vcpu, const PointSpec& spec,
                   std::shared_ptr<const PointActions> actions, tracer::Done<void> done);
   void look_for_kernel();
+  void hand_out_kernel();
+  void look_again_after_reset();
   Result<void> may_own(TracerId who, const PointSpec& spec) const;
   Result<void> place(VcpuId vcpu, const PointSpec& spec);
   Result<void> unplace(const PointSpec& spec);

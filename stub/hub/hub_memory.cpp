@@ -90,11 +90,11 @@ void Hub::write_registers(VcpuId id, std::vector<std::pair<x86::Reg, Bytes>> val
 // From where a kernel that places itself was found to run: its banner is at the same offset in every slide,
 // and slides are multiples of 2 MiB below 1 GiB (Linux arch/x86/boot/compressed/kaslr.c).
 std::optional<tracer::KernelSlide> Hub::find_slide(const x86::CpuContext& context) const {
+  const auto& kernel = machine_.info().kernel;
+  if (kernel && kernel->slide) return tracer::KernelSlide{kernel->link_text, *kernel->slide};
   if (const auto known = kernel_.known())
     return tracer::KernelSlide{known->kernel->link_text(), known->kernel->slide()};
-  const auto& kernel = machine_.info().kernel;
   if (!kernel) return std::nullopt;
-  if (kernel->slide) return tracer::KernelSlide{kernel->link_text, *kernel->slide};
   constexpr std::uint64_t kStep = 2u << 20;
   constexpr std::uint64_t kRange = 1u << 30;
   if (kernel->banner.empty()) return std::nullopt;

@@ -36,6 +36,14 @@ bool asks_for_task(const PointActions& actions) {
   return std::ranges::any_of(actions.conditions, asks) || std::ranges::any_of(actions.commands, asks);
 }
 
+bool asks_for_task(const PointTable& points) {
+  return std::ranges::any_of(points.points(), [](const auto& point) {
+    return std::ranges::any_of(point.second, [](const auto& claim) {
+      return claim.second.actions && asks_for_task(*claim.second.actions);
+    });
+  });
+}
+
 }  // namespace
 
 // A point that asks who runs waits until that can be told; too early in the guest's boot it is set all the
@@ -55,11 +63,24 @@ void Hub::insert(TracerId who, VcpuId vcpu, const PointSpec& spec,
 
 // Once it is there, every vCPU takes it along.
 void Hub::look_for_kernel() {
-  kernel_.ask_until_known([this] { return ended_ ? nullptr : snapshot_; },
-                          [this] {
-                            exclusively([] {});
-                            settle();
-                          });
+  kernel_.ask_until_known([this] { return ended_ ? nullptr : snapshot_; }, [this] { hand_out_kernel(); });
+}
+
+void Hub::hand_out_kernel() {
+  exclusively([] {});
+  settle();
+}
+
+// The points are still there, and what they ask for is not.
+void Hub::look_again_after_reset() {
+  if (!asks_for_task(points_)) return;
+  guest_kernel([this](const auto& kernel) {
+    if (kernel) {
+      hand_out_kernel();
+    } else {
+      look_for_kernel();
+    }
+  });
 }
 
 void Hub::insert_now(TracerId who, VcpuId vcpu, const PointSpec& spec,

@@ -32,10 +32,10 @@ std::string task_table(const std::vector<Kernel::Task>& tasks) {
       fmt::format("{:>7} {:>7} {:>7} S {:>3} {:<18} {}\n", "PID", "TGID", "PPID", "CPU", "COMMAND", "WHERE");
   for (const Kernel::Task& task : tasks) {
     const std::string comm = shown(task.ids.comm());
-    text +=
-        fmt::format("{:>7} {:>7} {:>7} {} {:>3} {:<18} {}\n", task.ids.pid, task.ids.tgid, task.parent_tgid,
-                    task.state, task.cpu ? std::to_string(*task.cpu) : "-",
-                    task.ids.kernel_thread ? "[" + comm + "]" : comm, task.where.empty() ? "-" : task.where);
+    text += fmt::format("{:>7} {:>7} {:>7} {} {:>3} {:<18} {}\n", task.ids.pid, task.ids.tgid,
+                        task.parent_tgid, task.state, task.cpu ? std::to_string(*task.cpu) : "-",
+                        task.ids.kernel_thread ? "[" + comm + "]" : comm,
+                        task.where.empty() ? "-" : shown(task.where));
   }
   return text;
 }
@@ -76,14 +76,33 @@ std::string symbol_line(const Kernel& kernel, std::string_view name, Gva at) {
   return fmt::format("{:#x} {} link {:#x}\n", at.value, name, moved ? (at - kernel.slide()).value : at.value);
 }
 
+// Where in a module's section.
+std::optional<std::string> look_up_in_modules(const std::vector<Kernel::Module>& modules, Gva at) {
+  const Kernel::Module* owner = nullptr;
+  const Kernel::Module::Section* nearest = nullptr;
+  for (const Kernel::Module& module : modules) {
+    for (const auto& section : module.sections) {
+      if (section.at > at || at - section.at >= module.size) continue;
+      if (nearest != nullptr && nearest->at >= section.at) continue;
+      owner = &module;
+      nearest = &section;
+    }
+  }
+  if (owner == nullptr) return std::nullopt;
+  return fmt::format("{:#x} {}+{:#x} [{}]\n", at.value, shown(nearest->name), at - nearest->at,
+                     shown(owner->name));
+}
+
 // A name first: `deadbeef` could be either, and only names are chosen by people.
-std::string look_up(const Kernel& kernel, std::string_view what) {
+std::string look_up(const Kernel& kernel, const VirtualMemory& memory, std::string_view what) {
   if (const auto at = kernel.symbol(what)) return symbol_line(kernel, what, *at);
   const auto address = parse_address(what);
   if (!address) return fmt::format("no symbol {}\n", what);
   const auto near = kernel.nearest(Gva{*address});
-  if (!near) return fmt::format("{:#x} is not in the kernel's image\n", *address);
-  return fmt::format("{:#x} {}+{:#x}\n", *address, near->name, near->offset);
+  if (near) return fmt::format("{:#x} {}+{:#x}\n", *address, shown(near->name), near->offset);
+  const auto modules = kernel.modules(memory);
+  const auto in_module = modules ? look_up_in_modules(*modules, Gva{*address}) : std::nullopt;
+  return in_module.value_or(fmt::format("{:#x} is neither in the kernel nor in a module\n", *address));
 }
 
 }  // namespace
@@ -130,7 +149,10 @@ void MonitorCommands::lsmod(std::string_view) {
 }
 
 void MonitorCommands::dmesg(std::string_view) {
-  of_kernel([](const Kernel& kernel, const VirtualMemory& memory) { return kernel.kernel_log(memory); });
+  of_kernel([](const Kernel& kernel, const VirtualMemory& memory) -> Result<std::string> {
+    const std::string log = RS_TRY(kernel.kernel_log(memory));
+    return log.empty() ? "the log is empty\n" : log;
+  });
 }
 
 void MonitorCommands::sym(std::string_view arguments) {
@@ -138,10 +160,10 @@ void MonitorCommands::sym(std::string_view arguments) {
     refuse("use: monitor sym NAME, or monitor sym 0xADDRESS");
     return;
   }
-  of_kernel(
-      [what = std::string(arguments)](const Kernel& kernel, const VirtualMemory&) -> Result<std::string> {
-        return look_up(kernel, what);
-      });
+  of_kernel([what = std::string(arguments)](const Kernel& kernel,
+                                            const VirtualMemory& memory) -> Result<std::string> {
+    return look_up(kernel, memory, what);
+  });
 }
 
 }  // namespace ringside::session

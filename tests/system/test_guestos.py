@@ -103,6 +103,7 @@ class OnOneKernel:
         self.assertRegex(listing, rf"(?m)^{MODULE} \d+ {text:#x}$")
         self.assertIn(f"  .text {text:#x}\n", listing)
         self.assertIn(f"  .data {data:#x}\n", listing)
+        self.assertEqual(self.ask("sym", f"{text + 5:#x}"), f"{text + 5:#x} .text+0x5 [{MODULE}]\n")
         out = gdb(self.guest, [f"source {SCRIPT}", f"rs-modules {self.folder.name}", f"info symbol {text:#x}"],
                   vmlinux=None)
         self.assertRegex(out.text, rf"in section \.text of .*{MODULE}\.ko")
@@ -127,11 +128,11 @@ class OnOneKernel:
         self.assertIn("(target evals)", out.text)
 
     def test_another_process_does_not_stop_by_it(self) -> None:
-        at = re.match(r"0x[0-9a-f]+", self.ask("sym", "ksys_read"))[0]
-        cat = int.from_bytes(b"cat", "little")
-        out = gdb(self.guest, [f"break *{at} if $comm == {cat:#x} && $pid != 1", "continue", "p/x $comm", "p $pid == 1"],
+        at = re.match(r"0x[0-9a-f]+", self.ask("sym", "hrtimer_nanosleep"))[0]
+        name = int.from_bytes(b"usleep", "little")
+        out = gdb(self.guest, [f"break *{at} if $comm == {name:#x} && $pid != 1", "continue", "p/x $comm", "p $pid == 1"],
                   vmlinux=None)
-        self.assertEqual(re.findall(r"^\$\d+ = (.*)$", out.text, re.MULTILINE), [f"{cat:#x}", "0"])
+        self.assertEqual(re.findall(r"^\$\d+ = (.*)$", out.text, re.MULTILINE), [f"{name:#x}", "0"])
 
     def test_gdb_without_a_file_has_symbols(self) -> None:
         packet = gdb(self.guest, ["maint packet qXfer:exec-file:read::0,1000"], vmlinux=None).text
