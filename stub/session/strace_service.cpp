@@ -70,7 +70,10 @@ void StraceService::insert_next(std::vector<Gva> places) {
           self.client_.later(kLookAgain, self.guarded([places](StraceService& me) { me.insert_next(places); }));
           return;
         }
-        if (!inserted) self.tell("a probe cannot be set: " + inserted.error().text);
+        if (!inserted) {
+          self.tell("no system calls can be seen: " + inserted.error().text);
+          return self.halt();
+        }
         places.pop_back();
         self.insert_next(std::move(places));
       }));

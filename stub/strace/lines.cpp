@@ -135,10 +135,10 @@ void Lines::result(const Record& record) {
   if (style_.took)
     outcome += fmt::format(" <{}.{:06}>", record.took_ns / 1'000'000'000u, record.took_ns / 1000 % 1'000'000u);
   add_outcome(outcome);
-  for (std::string_view rest = record.stack; !rest.empty();) {
-    const std::size_t end = std::min(rest.find('\n'), rest.size() - 1);
-    line_ += fmt::format(" > {}\n", rest.substr(0, end));
-    rest.remove_prefix(end + 1);
+  for (std::string_view frames = record.stack; !frames.empty();) {
+    const std::size_t end = std::min(frames.find('\n'), frames.size() - 1);
+    line_ += fmt::format(" > {}\n", frames.substr(0, end));
+    frames.remove_prefix(end + 1);
   }
   sink_(std::string_view(line_).substr(shown));
   at_end_.reset();
