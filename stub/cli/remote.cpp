@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -39,7 +40,10 @@ class SocketRemote final : public Remote {
         if (std::holds_alternative<rsp::Oversize>(*frame)) return fail(Errc::kMalformed, "an answer that is too long");
       }
       pollfd wait{.fd = socket_.native_handle(), .events = POLLIN, .revents = 0};
-      if (::poll(&wait, 1, -1) < 0) {
+      // Whoever wants to be interrupted has its signals blocked but for here: none comes between a look and the wait.
+      sigset_t none;
+      ::sigemptyset(&none);
+      if (::ppoll(&wait, 1, nullptr, &none) < 0) {
         if (errno == EINTR) return std::optional<std::string>();
         return gone();
       }

@@ -219,7 +219,7 @@ class UnderLoad(case.Case):
             self.armed(strace)
             rounds = self.make(1500)
             text = strace.interrupt()
-        self.assertEqual(len(re.findall(r"getppid(?:\(| resumed>)\) += 1\n", text)), rounds)
+        self.assertEqual(len(re.findall(r"getppid(?:\(| resumed>)\) += \d+\n", text)), rounds)
         self.assertNotIn("lost", text)
 
     def test_what_is_dropped_is_counted(self) -> None:
@@ -227,7 +227,7 @@ class UnderLoad(case.Case):
             self.armed(strace)
             rounds = self.make(1500)
             text = strace.interrupt()
-        shown = len(re.findall(r"getppid\(", text)) + len(re.findall(r"\) += 1\n", text))
+        shown = len(re.findall(r"getppid\(", text)) + len(re.findall(r"\) += \d+\n", text))
         lost = sum(int(n) for n in re.findall(r"(\d+) records lost here", text))
         self.assertGreaterEqual(shown + lost, 2 * rounds)
 

@@ -52,7 +52,7 @@ TEST_F(LinesTest, WhatTheKernelFillsInComesAtTheReturn) {
   lines_.add(entry(7, "read", "0", true));
   EXPECT_EQ(shown_, "[pid     7] read(0, ");
   lines_.add(result(7, "read", "\x1f\"abc\"\x1f" "64", "3"));
-  EXPECT_EQ(shown_, "[pid     7] read(0, \"abc\", 64)         = 3\n");
+  EXPECT_EQ(shown_, "[pid     7] read(0, \"abc\", 64)          = 3\n");
 }
 
 TEST_F(LinesTest, AStackStandsBelowItsCall) {
