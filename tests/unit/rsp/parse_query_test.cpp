@@ -108,7 +108,7 @@ TEST(ParseQuery, XferOfOtherObjectsOrWritesIsUnknown) {
 }
 
 TEST(ParseQuery, XferThatIsNotOfferedIsUnknown) {
-  const auto request = parse("qXfer:exec-file:read::0,1000", Features{});
+  const auto request = parse("qXfer:libraries:read::0,1000", Features{});
 
   ASSERT_TRUE(request.has_value());
   EXPECT_TRUE(std::holds_alternative<Unknown>(*request));
