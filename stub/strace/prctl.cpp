@@ -175,7 +175,8 @@ void print_arch_prctl_argument(Printer& printer, unsigned at) {
   const std::uint64_t where = printer.arg(at);
   const bool answered = (option == kGetFs || option == kGetGs) && !printer.failed() && where != 0;
   const auto base = answered ? printer.load_word(where) : std::nullopt;
-  if (!base) return printer.pointer(where);
+  const bool known = !find_name(names::arch_prctl_options, option).empty();
+  if (!base) return known ? printer.pointer(where) : printer.hex(where);
   printer.text("[");
   printer.pointer(*base);
   printer.text("]");

@@ -151,6 +151,7 @@ void Printer::device(std::uint64_t number) {
 
 void Printer::mode(std::uint32_t value) {
   const std::string_view format_name = find_name({kFormats, {}}, value & kFormatMask);
+  if (format_name.empty() && (value & kFormatMask) != 0) return octal(value);
   if (!format_name.empty()) format("{}|", format_name);
   std::uint32_t rest = format_name.empty() ? value : value & ~kFormatMask;
   constexpr Name kBits[] = {{04000, "S_ISUID|"}, {02000, "S_ISGID|"}, {01000, "S_ISVTX|"}};

@@ -26,6 +26,7 @@ enum class ResultKind : std::uint8_t {
   kFcntl,
   kIoctl,
   kIoprio,
+  kMembarrier,
   kPersonality,
   kPolicy,
   kPoll,

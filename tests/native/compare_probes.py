@@ -7,6 +7,8 @@ also what the kernel would have filled in. What strace says of each must be what
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import re
 import subprocess
@@ -31,8 +33,9 @@ def run(tracer: list[str], calls: list[list[int | str]], out: Path) -> list[str 
         if "attached" not in said:
             child.kill()
             raise RuntimeError(said)
-        child.stdin.write(b"\n")
-        child.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it need not wait, see prober.py
+            child.stdin.write(b"\n")
+            child.stdin.close()
         child.wait(60)
         tracing.wait(60)
     name = out if out.exists() else Path(f"{out}.{child.pid}")
@@ -51,7 +54,7 @@ def by_marker(lines: list[str], count: int) -> list[str | None]:
 def compare(native: str, calls: list[tuple], result: int, options: list[str]) -> list[tuple[str | None, str | None]]:
     plain = [[call[0], *(a.hex() if isinstance(a, bytes) else a for a in call[1:])] for call in calls]
     numbers = ",".join(str(n) for n in sorted({call[0] for call in calls}))
-    how = f"retval={result}" if result >= 0 else f"error={-result}"
+    how = f"retval={result}" if result >= 0 else f"error={errno.errorcode[-result]}"
     with tempfile.TemporaryDirectory() as place:
         theirs = run(["strace", "-o", f"{place}/theirs", "-e", "signal=none", "-e", f"inject={numbers}:{how}", *options],
                      plain, Path(place) / "theirs")

@@ -565,7 +565,9 @@ GROUPS = [
 ]
 
 # What is known to be otherwise: our side prints an address, or plain numbers, where strace goes into a structure.
-_KNOWN = ("bpf(", "perf_event_open(", "kexec_load(", "exit(", "exit_group(", "ioctl(3, SIOCGIFCONF", "ioctl(3, FS_IOC_FIEMAP")
+_KNOWN = ("bpf(", "perf_event_open(", "kexec_load(", "exit(", "exit_group(", "ioctl(3, SIOCGIFCONF", "ioctl(3, FS_IOC_FIEMAP", "ptrace(", "io_getevents(", "io_pgetevents(", "socket(AF_AX25", "sched_setscheduler(-1",
+          "mbind(", "set_mempolicy(", "fanotify_mark(-1", "clone(child_stack=0xffffffffffffffff", "fsmount(", "pkey_alloc(-1",
+          "pkey_alloc(0xffffffffffffffff")
 
 
 def known_difference(theirs: str | None, ours: str | None) -> bool:
