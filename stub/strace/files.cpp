@@ -11,7 +11,6 @@ constexpr std::uint32_t kAccessMode = 3;
 constexpr Name kAccessModes[] = {{0, "O_RDONLY"}, {1, "O_WRONLY"}, {2, "O_RDWR"}, {3, "O_ACCMODE"}};
 constexpr std::uint64_t kCreates = 0x40;        // O_CREAT
 constexpr std::uint64_t kTemporary = 0x400000;  // __O_TMPFILE
-constexpr std::uint64_t kPermissionBits = 07777;
 
 bool takes_mode(std::uint64_t flags) { return (flags & (kCreates | kTemporary)) != 0; }
 

@@ -33,7 +33,6 @@ enum class ResultKind : std::uint8_t {
   kPrctl,
   kRecvmmsg,
   kSelect,
-  kSighandler,
   kSignal,
   kSocketcall,
   kTime,
