@@ -66,9 +66,8 @@ void print_old_mmap(Printer& printer, unsigned at) {
 }
 
 void print_mremap_address(Printer& printer, unsigned at) {
-  constexpr std::uint32_t kFixed = 2;
-  constexpr std::uint32_t kDontUnmap = 4;
-  if ((printer.uint_arg(at - 1) & (kFixed | kDontUnmap)) == 0) return;
+  constexpr std::uint32_t kMoveThere = 3;  // MREMAP_MAYMOVE | MREMAP_FIXED
+  if ((printer.uint_arg(at - 1) & kMoveThere) != kMoveThere) return;
   printer.next();
   printer.pointer(printer.arg(at));
 }

@@ -282,7 +282,8 @@ void print_syslog_rest(Printer& printer, unsigned at) {
 }
 
 void print_membarrier_rest(Printer& printer, unsigned at) {
-  if (printer.uint_arg(at - 1) == 0) return;
+  constexpr std::uint32_t kOneCpu = 1;  // MEMBARRIER_CMD_FLAG_CPU
+  if ((printer.uint_arg(at - 1) & kOneCpu) == 0) return;
   printer.next();
   printer.decimal(printer.int_arg(at));
 }
