@@ -116,15 +116,22 @@ void Printer::signal_set(ByteView set) {
   text("]");
 }
 
+// <path>, and whether it is still there: /proc shows "path (deleted)".
+void Printer::path_comment(std::string_view path) {
+  constexpr std::string_view kDeleted = " (deleted)";
+  const bool deleted = path.ends_with(kDeleted);
+  if (deleted) path.remove_suffix(kDeleted.size());
+  text("<");
+  escaped({reinterpret_cast<const std::uint8_t*>(path.data()), path.size()});
+  text(deleted ? ">(deleted)" : ">");
+}
+
 void Printer::fd(std::int32_t number) {
   decimal(number);
   if (!style_.fd_paths || number < 0) return;
   std::array<char, kMaxPath> storage;
   Text path{storage};
-  if (!process_.fd_path(number, path)) return;
-  text("<");
-  escaped({reinterpret_cast<const std::uint8_t*>(path.view().data()), path.view().size()});
-  text(">");
+  if (process_.fd_path(number, path)) path_comment(path.view());
 }
 
 void Printer::dir_fd(std::int32_t number) {
@@ -133,10 +140,7 @@ void Printer::dir_fd(std::int32_t number) {
   if (!style_.fd_paths) return;
   std::array<char, kMaxPath> storage;
   Text path{storage};
-  if (!process_.working_directory(path)) return;
-  text("<");
-  escaped({reinterpret_cast<const std::uint8_t*>(path.view().data()), path.view().size()});
-  text(">");
+  if (process_.working_directory(path)) path_comment(path.view());
 }
 
 void Printer::device(std::uint64_t number) {

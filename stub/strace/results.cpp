@@ -42,9 +42,7 @@ void print_poll(Printer& printer) {
       printer.text("...");
       break;
     }
-    printer.text("{fd=");
-    printer.fd(poll->fd);
-    printer.text(", revents=");
+    printer.format("{{fd={}, revents=", poll->fd);
     printer.flags(names::poll_events, poll->revents);
     printer.text("}");
     ++shown;

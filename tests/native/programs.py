@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,4 +83,15 @@ PYTHON = [
 
 COMPILER = [Program("gcc", ["/usr/bin/gcc", "-o", "hello", "hello.c"])]
 
-SUITES = {"coreutils": COREUTILS, "shell": SHELL, "python": PYTHON, "compiler": COMPILER}
+class Compiled(Program):
+    """A program of tests/guest, made in the place where it runs."""
+
+    def prepare(self, place: Path) -> None:
+        super().prepare(place)
+        source = Path(__file__).parents[1] / "guest" / f"{self.name}.c"
+        subprocess.run(["gcc", "-O1", "-w", "-static", "-o", str(place / self.name), str(source)], check=True)
+
+
+GUEST = [Compiled("calls", ["@/calls"]), Compiled("calls", ["@/calls"], ["-y", "-s", "5"])]
+
+SUITES = {"guest programs": GUEST, "coreutils": COREUTILS, "shell": SHELL, "python": PYTHON, "compiler": COMPILER}
