@@ -25,6 +25,10 @@ void print_flags_of(Printer& printer, unsigned at) {
   printer.flags(kTable, printer.uint_arg(at));
 }
 template <const Names& kTable>
+void print_long_flags_of(Printer& printer, unsigned at) {
+  printer.flags(kTable, printer.arg(at));
+}
+template <const Names& kTable>
 void print_name_of(Printer& printer, unsigned at) {
   printer.named(kTable, printer.uint_arg(at));
 }
@@ -35,6 +39,7 @@ namespace arguments {
 #define PAIR(kind, time) ARGUMENT(kind, time)
 #define TAIL(kind, time) ARGUMENT(kind, time)
 #define FLAGS(table)
+#define LONG_FLAGS(table)
 #define NAMED(table)
 #include "stub/strace/arguments.def"
 #undef ARGUMENT
@@ -47,7 +52,9 @@ When when_prctl_rest(const Call&);
 When when_arch_prctl_argument(const Call&);
 When when_ptrace_rest(const Call&);
 When when_keyctl_rest(const Call&);
+When when_syslog_rest(const Call&);
 #undef FLAGS
+#undef LONG_FLAGS
 #undef NAMED
 }  // namespace arguments
 
@@ -68,6 +75,7 @@ void print_array(Printer& printer, std::uint64_t at, std::uint64_t count, std::u
                  std::uint64_t shown = Printer::kMaxElements) {
   if (at == 0) return printer.text("NULL");
   if (count == 0) return printer.text("[]");
+  if (at + count * size < at || count > ~std::uint64_t{0} / size) return printer.pointer(at);
   for (std::uint64_t i = 0; i < count; ++i) {
     const std::uint64_t element = at + i * size;
     if (i == 0 && !printer.load<std::uint8_t>(element)) return printer.pointer(at);

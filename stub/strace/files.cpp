@@ -11,7 +11,6 @@ constexpr std::uint32_t kAccessMode = 3;
 constexpr Name kAccessModes[] = {{0, "O_RDONLY"}, {1, "O_WRONLY"}, {2, "O_RDWR"}, {3, "O_ACCMODE"}};
 constexpr std::uint64_t kCreates = 0x40;        // O_CREAT
 constexpr std::uint64_t kTemporary = 0x400000;  // __O_TMPFILE
-constexpr std::uint64_t kPermissionBits = 07777;
 
 bool takes_mode(std::uint64_t flags) { return (flags & (kCreates | kTemporary)) != 0; }
 
@@ -120,8 +119,9 @@ void print_fd_pair(Printer& printer, unsigned at) {
 constexpr std::uint32_t kMountMagic = 0xc0ed0000;  // MS_MGC_VAL
 constexpr std::uint32_t kMountMagicMask = 0xffff0000;
 // With these the type and the data are not looked at: bind, move, remount, and changes of propagation.
-constexpr std::uint32_t kNoType = 0x20 | 0x1000 | 0x2000;
-constexpr std::uint32_t kNoData = 0x1000 | 0x2000;
+constexpr std::uint32_t kPropagation = 0x1e0000;
+constexpr std::uint32_t kNoType = 0x20 | 0x1000 | 0x2000 | kPropagation;
+constexpr std::uint32_t kNoData = 0x1000 | 0x2000 | kPropagation;
 
 void print_mount_type(Printer& printer, unsigned at) {
   const bool ignored = (printer.arg(at + 1) & kNoType) != 0;

@@ -86,8 +86,8 @@ void print_rest(Printer& printer, unsigned at, std::uint64_t word) {
       printer.next(), print_timespec(printer, timeout, word);
       return printer.next(), printer.pointer(second);
     default:
-      printer.next(), printer.hex(timeout);
-      printer.next(), printer.hex(second);
+      printer.next(), printer.pointer(timeout);
+      printer.next(), printer.pointer(second);
       printer.next(), printer.hex(value3);
   }
 }

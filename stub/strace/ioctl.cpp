@@ -34,7 +34,9 @@ const Request* find_request(std::uint32_t code) {
 void print_unknown(Printer& printer, std::uint32_t code) {
   constexpr Name kDirections[] = {
       {0, "_IOC_NONE"}, {1, "_IOC_WRITE"}, {2, "_IOC_READ"}, {3, "_IOC_READ|_IOC_WRITE"}};
-  printer.format("_IOC({}, {:#x}, ", kDirections[code >> 30].text, code >> 8 & 0xff);
+  printer.format("_IOC({}, ", kDirections[code >> 30].text);
+  printer.hex(code >> 8 & 0xff);
+  printer.text(", ");
   printer.hex(code & 0xff);
   printer.text(", ");
   printer.hex(code >> 16 & 0x3fff);

@@ -25,6 +25,12 @@ void print_get_flags(Printer& printer, std::uint32_t flags, const Names& names, 
   printer.octal(flags & kPermissions);
 }
 
+void print_control_command(Printer& printer, unsigned at, const Names& names) {
+  const std::uint32_t command = printer.uint_arg(at);
+  if ((command & kIpc64) != 0) printer.text("IPC_64|");
+  printer.named(names, command & ~kIpc64);
+}
+
 void print_mq_attr(Printer& printer, std::uint64_t at) {
   std::array<std::uint64_t, 4> values{};
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -60,17 +66,18 @@ void print_msgsnd_flags(Printer& printer, unsigned at) {
   printer.flags(names::msgrcv_flags, printer.uint_arg(at));
 }
 
+void print_shmctl_command(Printer& printer, unsigned at) {
+  print_control_command(printer, at, names::shmctl_commands);
+}
+void print_msgctl_command(Printer& printer, unsigned at) {
+  print_control_command(printer, at, names::msgctl_commands);
+}
+void print_semctl_command(Printer& printer, unsigned at) {
+  print_control_command(printer, at, names::semctl_commands);
+}
+
 void print_shmctl_argument(Printer& printer, unsigned at) { printer.pointer(printer.arg(at)); }
 void print_ipc_argument(Printer& printer, unsigned at) { printer.pointer(printer.arg(at)); }
-
-void print_semctl_command(Printer& printer, unsigned at) {
-  std::uint32_t command = printer.uint_arg(at);
-  if ((command & kIpc64) != 0 && command != kIpc64) {
-    printer.text("IPC_64|");
-    command &= ~kIpc64;
-  }
-  printer.named(names::semctl_commands, command);
-}
 
 void print_sembufs(Printer& printer, unsigned at) {
   struct Sembuf {
@@ -94,7 +101,7 @@ void print_mq_rest(Printer& printer, unsigned at) {
   constexpr std::uint32_t kCreates = 0x40;
   if ((printer.uint_arg(at - 1) & kCreates) == 0) return;
   printer.next();
-  printer.octal(printer.uint_arg(at));
+  printer.octal(printer.uint_arg(at) & 0xffff);
   printer.next();
   print_mq_attr(printer, printer.arg(at + 1));
 }

@@ -22,7 +22,7 @@ void print_map(Printer& printer, std::uint32_t flags) {
 void print_mask(Printer& printer, std::uint64_t at, std::uint64_t bits) {
   constexpr std::uint64_t kMostWords = 32;
   if (at == 0) return printer.text("NULL");
-  const std::uint64_t words = (bits + 63) / 64;
+  const std::uint64_t words = bits / 64 + (bits % 64 != 0 ? 1 : 0);
   if (words == 0) return printer.text("[]");
   if (!printer.load<std::uint64_t>(at)) return printer.pointer(at);
   printer.text("[");
@@ -66,16 +66,15 @@ void print_old_mmap(Printer& printer, unsigned at) {
 }
 
 void print_mremap_address(Printer& printer, unsigned at) {
-  constexpr std::uint32_t kFixed = 2;
-  constexpr std::uint32_t kDontUnmap = 4;
-  if ((printer.uint_arg(at - 1) & (kFixed | kDontUnmap)) == 0) return;
+  constexpr std::uint32_t kMoveThere = 3;  // MREMAP_MAYMOVE | MREMAP_FIXED
+  if ((printer.uint_arg(at - 1) & kMoveThere) != kMoveThere) return;
   printer.next();
   printer.pointer(printer.arg(at));
 }
 
 void print_mincore_out(Printer& printer, unsigned at) {
   if (printer.failed()) return printer.pointer(printer.arg(at));
-  const std::uint64_t pages = (printer.arg(1) + kPageMask) / kPageSize;
+  const std::uint64_t pages = printer.arg(1) / kPageSize + ((printer.arg(1) & kPageMask) != 0 ? 1 : 0);
   const auto show = [&](std::uint64_t element) {
     const auto page = printer.load<std::uint8_t>(element);
     if (page) printer.unsigned_decimal(*page & 1);

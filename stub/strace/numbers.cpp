@@ -69,6 +69,7 @@ void print_uint_(Printer& printer, unsigned at) { printer.unsigned_decimal(print
 void print_long_(Printer& printer, unsigned at) { printer.decimal(printer.long_arg(at)); }
 void print_ulong(Printer& printer, unsigned at) { printer.unsigned_decimal(printer.arg(at)); }
 void print_hex_(Printer& printer, unsigned at) { printer.hex(printer.arg(at)); }
+void print_hex32(Printer& printer, unsigned at) { printer.hex(printer.uint_arg(at)); }
 void print_address(Printer& printer, unsigned at) { printer.pointer(printer.arg(at)); }
 void print_user(Printer& printer, unsigned at) { printer.user(printer.uint_arg(at)); }
 void print_user16(Printer& printer, unsigned at) {

@@ -10,7 +10,7 @@ void print_fd_set(Printer& printer, std::uint64_t at, std::int32_t count) {
   constexpr std::int32_t kMost = 1024;  // FD_SETSIZE
   if (at == 0) return printer.text("NULL");
   std::array<std::uint8_t, kMost / 8> set{};
-  const std::int32_t shown = std::clamp(count, 0, kMost);
+  const std::int32_t shown = count < 0 ? kMost : std::min(count, kMost);
   const auto word = static_cast<std::int32_t>(printer.word_size() * 8);
   const auto bytes = static_cast<std::size_t>((shown + word - 1) / word * (word / 8));
   if (!printer.read(at, MutableByteView(set).first(bytes))) return printer.pointer(at);

@@ -44,6 +44,17 @@ enum : std::uint32_t {
   kGetThpDisable = 42,
   kAmbient = 47,
   kSetVma = 0x53564d41,
+  kSetUnaligned = 6,
+  kSetFpEmulation = 10,
+  kSetFpExceptions = 12,
+  kSetEndian = 20,
+  kSetFpMode = 45,
+  kGetFpMode = 46,
+  kSetSveLength = 50,
+  kGetSveLength = 51,
+  kSetSmeLength = 63,
+  kGetSmeLength = 64,
+  kSetTracer = 0x59616d61,
 };
 
 // Options that store an answer where their first argument points.
@@ -53,6 +64,8 @@ bool stores(std::uint32_t option) {
          option == kGetTsc || option == kGetName || option == kGetTidAddress;
 }
 
+constexpr std::uint64_t kSeccompFilter = 2;  // SECCOMP_MODE_FILTER
+
 class Rest {
  public:
   Rest(Printer& printer, unsigned at) : printer_(printer), at_(at) {}
@@ -61,6 +74,7 @@ class Rest {
     printer_.next();
     return printer_.arg(at_ + n);
   }
+  std::uint64_t value(unsigned n) const { return printer_.arg(at_ + n); }
   void hex_from(unsigned n) {
     for (; n < 4; ++n) printer_.hex(next(n));
   }
@@ -98,7 +112,19 @@ void print_setting(Printer& printer, std::uint32_t option, Rest rest) {
     case kGetTiming:
     case kDisablePerf:
     case kEnablePerf:
+    case kGetFpMode:
+    case kGetSveLength:
+    case kGetSmeLength:
       return;
+    case kSetUnaligned:
+    case kSetFpEmulation:
+    case kSetFpExceptions:
+    case kSetEndian:
+    case kSetFpMode:
+    case kSetSveLength:
+    case kSetSmeLength:
+    case kSetTracer:
+      return printer.hex(rest.next(0));
     case kSetDumpable:
       return printer.named(names::dumpable_modes, rest.next(0));
     case kSetDeathSignal:
@@ -117,6 +143,7 @@ void print_setting(Printer& printer, std::uint32_t option, Rest rest) {
       return printer.flags(names::securebits, rest.next(0));
     case kSetSeccomp:
       printer.named(names::seccomp_modes, rest.next(0));
+      if (rest.value(0) != kSeccompFilter) return rest.unsigned_from(1);
       return printer.pointer(rest.next(1));
     case kSetMm:
       printer.named(names::mm_options, rest.next(0));
@@ -163,9 +190,11 @@ enum : std::uint32_t {
   kSetCpuid = 0x1012
 };
 
+static bool answers(std::uint32_t option) { return option == kGetFs || option == kGetGs; }
+
 When when_arch_prctl_argument(const Call& call) {
   const auto option = static_cast<std::uint32_t>(call.args[0]);
-  return option == kGetFs || option == kGetGs ? When::kReturn : When::kEntry;
+  return answers(option) ? When::kReturn : When::kEntry;
 }
 
 void print_arch_prctl_argument(Printer& printer, unsigned at) {
@@ -173,9 +202,9 @@ void print_arch_prctl_argument(Printer& printer, unsigned at) {
   if (option == kGetCpuid) return;
   printer.next();
   const std::uint64_t where = printer.arg(at);
-  const bool answered = (option == kGetFs || option == kGetGs) && !printer.failed() && where != 0;
+  const bool answered = answers(option) && !printer.failed() && where != 0;
   const auto base = answered ? printer.load_word(where) : std::nullopt;
-  if (!base) return printer.pointer(where);
+  if (!base) return answers(option) ? printer.pointer(where) : printer.hex(where);
   printer.text("[");
   printer.pointer(*base);
   printer.text("]");

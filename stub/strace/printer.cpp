@@ -116,15 +116,22 @@ void Printer::signal_set(ByteView set) {
   text("]");
 }
 
+// <path>, and whether it is still there: /proc shows "path (deleted)".
+void Printer::path_comment(std::string_view path) {
+  constexpr std::string_view kDeleted = " (deleted)";
+  const bool deleted = path.ends_with(kDeleted);
+  if (deleted) path.remove_suffix(kDeleted.size());
+  text("<");
+  escaped({reinterpret_cast<const std::uint8_t*>(path.data()), path.size()});
+  text(deleted ? ">(deleted)" : ">");
+}
+
 void Printer::fd(std::int32_t number) {
   decimal(number);
   if (!style_.fd_paths || number < 0) return;
   std::array<char, kMaxPath> storage;
   Text path{storage};
-  if (!process_.fd_path(number, path)) return;
-  text("<");
-  escaped({reinterpret_cast<const std::uint8_t*>(path.view().data()), path.view().size()});
-  text(">");
+  if (process_.fd_path(number, path)) path_comment(path.view());
 }
 
 void Printer::dir_fd(std::int32_t number) {
@@ -133,10 +140,7 @@ void Printer::dir_fd(std::int32_t number) {
   if (!style_.fd_paths) return;
   std::array<char, kMaxPath> storage;
   Text path{storage};
-  if (!process_.working_directory(path)) return;
-  text("<");
-  escaped({reinterpret_cast<const std::uint8_t*>(path.view().data()), path.view().size()});
-  text(">");
+  if (process_.working_directory(path)) path_comment(path.view());
 }
 
 void Printer::device(std::uint64_t number) {
@@ -151,6 +155,7 @@ void Printer::device(std::uint64_t number) {
 
 void Printer::mode(std::uint32_t value) {
   const std::string_view format_name = find_name({kFormats, {}}, value & kFormatMask);
+  if (format_name.empty() && (value & kFormatMask) != 0) return octal(value);
   if (!format_name.empty()) format("{}|", format_name);
   std::uint32_t rest = format_name.empty() ? value : value & ~kFormatMask;
   constexpr Name kBits[] = {{04000, "S_ISUID|"}, {02000, "S_ISGID|"}, {01000, "S_ISVTX|"}};

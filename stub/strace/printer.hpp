@@ -111,6 +111,7 @@ class Printer {
   bool blind() const { return phase_ == Phase::kReturn && failed(); }
   bool read_always(std::uint64_t at, MutableByteView to) const;
   std::optional<ByteView> read_shown(std::uint64_t at, std::uint64_t size, MutableByteView into) const;
+  void path_comment(std::string_view path);
   void hex_string(ByteView bytes);
   void escaped(ByteView bytes);
 

@@ -264,6 +264,30 @@ void print_syslog_action(Printer& printer, unsigned at) {
   printer.comment(name.empty() ? "SYSLOG_ACTION_???" : name);
 }
 
+When when_syslog_rest(const Call& call) {
+  const auto action = static_cast<std::uint32_t>(call.args[0]);
+  return action >= 2 && action <= 4 ? When::kReturn : When::kEntry;  // the three that read
+}
+
+void print_syslog_rest(Printer& printer, unsigned at) {
+  constexpr std::uint32_t kUsesArguments = 1u << 2 | 1u << 3 | 1u << 4 | 1u << 8;
+  const std::uint32_t action = printer.uint_arg(0);
+  if (action <= 10 && (kUsesArguments >> action & 1) == 0) return;
+  printer.next();
+  const bool read = when_syslog_rest(printer.call()) == When::kReturn && !printer.failed();
+  read ? printer.buffer(printer.arg(at), static_cast<std::uint64_t>(printer.call().result))
+       : printer.pointer(printer.arg(at));
+  printer.next();
+  printer.decimal(printer.int_arg(at + 1));
+}
+
+void print_membarrier_rest(Printer& printer, unsigned at) {
+  constexpr std::uint32_t kOneCpu = 1;  // MEMBARRIER_CMD_FLAG_CPU
+  if ((printer.uint_arg(at - 1) & kOneCpu) == 0) return;
+  printer.next();
+  printer.decimal(printer.int_arg(at));
+}
+
 void print_restarted(Printer& printer, unsigned) {
   printer.text("<... resuming interrupted system call ...>");
 }
@@ -277,14 +301,16 @@ void print_io_priority(Printer& printer, unsigned at) {
   strace::print_io_priority(printer, printer.uint_arg(at));
 }
 
+// Of what is compared as a whole (KCMP_VM and its like) nothing more is said.
 void print_kcmp_rest(Printer& printer, unsigned at) {
   enum : std::uint32_t { kFile = 0, kEpollTarget = 7 };
   const std::uint32_t type = printer.uint_arg(at - 1);
-  if (type != kFile && type != kEpollTarget) return;
+  if (type > kFile && type < kEpollTarget) return;
   printer.next();
-  printer.fd(printer.int_arg(at));
+  type <= kEpollTarget ? printer.fd(printer.int_arg(at)) : printer.hex(printer.arg(at));
   printer.next();
-  type == kFile ? printer.fd(printer.int_arg(at + 1)) : printer.pointer(printer.arg(at + 1));
+  if (type == kFile) return printer.fd(printer.int_arg(at + 1));
+  type == kEpollTarget ? printer.pointer(printer.arg(at + 1)) : printer.hex(printer.arg(at + 1));
 }
 
 void print_reboot_argument(Printer& printer, unsigned at) {

@@ -30,7 +30,9 @@ void print_poll(Printer& printer) {
   const std::uint64_t at = printer.arg(0);
   const std::uint32_t count = std::min(printer.uint_arg(1), kMost);
   std::uint64_t shown = 0;
+  if (at == 0 || at + std::uint64_t{count} * sizeof(PollFd) < at) return;
   printer.text(" ([");
+  if (count > 0 && !printer.load<PollFd>(at)) printer.pointer(at);
   for (std::uint32_t i = 0; i < count; ++i) {
     const auto poll = printer.load<PollFd>(at + std::uint64_t{i} * sizeof(PollFd));
     if (!poll) break;
@@ -40,9 +42,7 @@ void print_poll(Printer& printer) {
       printer.text("...");
       break;
     }
-    printer.text("{fd=");
-    printer.fd(poll->fd);
-    printer.text(", revents=");
+    printer.format("{{fd={}, revents=", poll->fd);
     printer.flags(names::poll_events, poll->revents);
     printer.text("}");
     ++shown;
@@ -90,16 +90,36 @@ void print_select(Printer& printer) {
     if (set != 0 && print_ready(printer, any ? kLater[i] : kFirst[i], set, left)) any = true;
   }
   const std::uint64_t timeout = printer.arg(4);
-  if (timeout != 0 && printer.load_word(timeout)) {
-    printer.text(any ? ", left " : " (left ");
-    any = true;
+  if (!any) printer.text(" (");
+  if (timeout != 0) {
+    printer.text(any ? ", left " : "left ");
     if (name.starts_with("pselect6")) {
       print_timespec(printer, timeout, name == "pselect6" ? printer.word_size() : 8);
     } else {
       print_timeval(printer, timeout, printer.word_size());
     }
   }
-  if (any) printer.text(")");
+  printer.text(")");
+}
+
+// 2 (left {tv_sec=0, tv_nsec=5})
+void print_recvmmsg(Printer& printer) {
+  printer.decimal(printer.call().result);
+  if (printer.call().result == 0) return printer.text(" (Timeout)");
+  const std::uint64_t timeout = printer.arg(4);
+  if (timeout == 0) return;
+  printer.text(" (left ");
+  const bool wide = name_of(printer.call().abi, printer.call().number) == "recvmmsg_time64";
+  print_timespec(printer, timeout, wide ? 8 : printer.word_size());
+  printer.text(")");
+}
+
+void print_membarrier(Printer& printer) {
+  const auto value = static_cast<std::uint64_t>(printer.call().result);
+  if (value == 0 || printer.uint_arg(0) != 0) return printer.decimal(printer.call().result);
+  printer.format("{:#x} (", value);
+  printer.flags(names::membarrier_commands, value);
+  printer.text(")");
 }
 
 void print_fcntl(Printer& printer) {
@@ -159,7 +179,7 @@ void print_prctl(Printer& printer) {
     return printer.text(")");
   }
   printer.decimal(printer.call().result);
-  if (option != kGetDumpable) return;
+  if (option != kGetDumpable || find_name(names::dumpable_modes, value).empty()) return;
   printer.text(" (");
   printer.named(names::dumpable_modes, value);
   printer.text(")");
@@ -190,7 +210,8 @@ void print_time(Printer& printer, std::int64_t seconds) {
 // adjtimex() and clock_adjtime() of no structure tell no state.
 bool names_state(const Printer& printer) {
   const bool of_clock = name_of(printer.call().abi, printer.call().number).starts_with("clock_");
-  return printer.arg(of_clock ? 1 : 0) != 0;
+  const std::uint64_t at = printer.arg(of_clock ? 1 : 0);
+  return at != 0 && printer.load<std::uint8_t>(at).has_value();
 }
 
 void print_value(Printer& printer, ResultKind kind) {
@@ -213,6 +234,10 @@ void print_value(Printer& printer, ResultKind kind) {
       return print_prctl(printer);
     case ResultKind::kPoll:
       return print_poll(printer);
+    case ResultKind::kRecvmmsg:
+      return print_recvmmsg(printer);
+    case ResultKind::kMembarrier:
+      return print_membarrier(printer);
     case ResultKind::kSelect:
       return print_select(printer);
     case ResultKind::kPolicy:

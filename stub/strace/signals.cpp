@@ -133,7 +133,10 @@ void print_old_sigset_in(Printer& printer, unsigned at) {
 void print_old_sigset_out(Printer& printer, unsigned at) {
   printer.failed() ? printer.pointer(printer.arg(at)) : print_old_sigset_in(printer, at);
 }
-void print_old_sigset_value(Printer& printer, unsigned at) { print_old_set(printer, printer.uint_arg(at)); }
+// The mask is the last of three; the others mean nothing.
+void print_old_sigset_value(Printer& printer, unsigned at) {
+  print_old_set(printer, printer.uint_arg(at + 2));
+}
 
 // pselect6's sixth argument: a set's address and size.
 void print_sigmask_argument(Printer& printer, unsigned at) {

@@ -22,7 +22,8 @@ void print_length(Printer& printer, std::uint64_t at) {
   const auto length = at == 0 ? std::nullopt : printer.before_return().load<std::int32_t>(at);
   if (!length) return printer.pointer(at);
   if (before && printer.failed()) return printer.format("[{}]", *before);
-  before && *before != *length ? printer.format("[{} => {}]", *before, *length) : printer.format("[{}]", *length);
+  before&&* before != *length ? printer.format("[{} => {}]", *before, *length)
+                              : printer.format("[{}]", *length);
 }
 
 }  // namespace
@@ -63,9 +64,10 @@ void print_socket_type(Printer& printer, unsigned at) {
   const std::uint32_t type = printer.uint_arg(at);
   constexpr std::uint32_t kTypeBits = 0xf;
   const std::string_view name = find_name(names::socket_types, type & kTypeBits);
-  if (name.empty()) {
-    printer.hex(type & kTypeBits);
-    if ((type & kTypeBits) != 0) printer.comment("SOCK_???");
+  if (name.empty() && (type & kTypeBits) == 0) {
+    printer.text("0");
+  } else if (name.empty()) {
+    return printer.flags({names::socket_type_flags.rows, "SOCK_???"}, type);
   } else {
     printer.text(name);
   }
@@ -96,7 +98,7 @@ void print_socket_protocol(Printer& printer, unsigned at) {
     case kBluetooth:
       return printer.named({kBluetoothProtocols, "BTPROTO_???"}, protocol);
     default:
-      printer.unsigned_decimal(protocol);
+      printer.unsigned_decimal(printer.arg(at));
   }
 }
 

@@ -127,7 +127,7 @@ void print_statfs64_out(Printer& printer, unsigned at) { print_statfs(printer, p
 void print_dents_out(Printer& printer, unsigned at) {
   const std::uint64_t where = printer.arg(at);
   printer.pointer(where);
-  if (printer.failed() || where == 0) return;
+  if (printer.failed() || (where == 0 && printer.call().result != 0)) return;
   const bool wide = printer.call().number == (printer.i386() ? 220u : 217u);  // getdents64
   const std::uint64_t length_at = wide ? 16 : 2 * printer.word_size();
   const std::uint64_t least = length_at + 2;

@@ -17,6 +17,7 @@ namespace kinds {
 #define PAIR(kind, time) constexpr Kind kind{&arguments::print_##kind, WHEN_##time(kind), 2, 2};
 #define TAIL(kind, time) constexpr Kind kind{&arguments::print_##kind, WHEN_##time(kind), 1, 1, true};
 #define FLAGS(table) constexpr Kind table{&print_flags_of<names::table>};
+#define LONG_FLAGS(table) constexpr Kind table{&print_long_flags_of<names::table>};
 #define NAMED(table) constexpr Kind table{&print_name_of<names::table>};
 #include "stub/strace/arguments.def"
 #undef ARGUMENT
@@ -24,6 +25,7 @@ namespace kinds {
 #undef PAIR
 #undef TAIL
 #undef FLAGS
+#undef LONG_FLAGS
 #undef NAMED
 }  // namespace kinds
 

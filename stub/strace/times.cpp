@@ -96,6 +96,7 @@ void print_clock_id(Printer& printer, unsigned at) {
   constexpr Name kKinds[] = {{0, "CPUCLOCK_PROF"}, {1, "CPUCLOCK_VIRT"}, {2, "CPUCLOCK_SCHED"}};
   const std::int32_t clock = printer.int_arg(at);
   if (clock >= 0) return printer.named(names::clock_ids, static_cast<std::uint32_t>(clock));
+  if ((clock & 7) == 7) return printer.named(names::clock_ids, static_cast<std::uint32_t>(clock));
   const std::int32_t id = ~(clock >> 3);
   if ((clock & 7) == 3) return printer.format("FD_TO_CLOCKID({})", id);
   const std::string_view scope = (clock & 4) != 0 ? "MAKE_THREAD_CPUCLOCK" : "MAKE_PROCESS_CPUCLOCK";

@@ -7,6 +7,8 @@ also what the kernel would have filled in. What strace says of each must be what
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import re
 import subprocess
@@ -19,11 +21,11 @@ import probes
 HERE = Path(__file__).parent
 
 
-def run(tracer: list[str], calls: list[list[int | str]], out: Path) -> list[str | None]:
+def run(tracer: list[str], i386: bool, calls: list[list[int | str]], out: Path) -> list[str | None]:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(calls, file)
+        json.dump([i386, calls], file)
         file.flush()
-        child = subprocess.Popen(["/usr/bin/python3", "-S", "-E", "-I", str(HERE / "prober.py"), file.name],
+        child = subprocess.Popen(["setarch", "-R", "/usr/bin/python3", "-S", "-E", "-I", str(HERE / "prober.py"), file.name],
                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         child.stdout.read(1)
         tracing = subprocess.Popen([*tracer, "-p", str(child.pid)], stderr=subprocess.PIPE, text=True)
@@ -31,8 +33,9 @@ def run(tracer: list[str], calls: list[list[int | str]], out: Path) -> list[str 
         if "attached" not in said:
             child.kill()
             raise RuntimeError(said)
-        child.stdin.write(b"\n")
-        child.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it need not wait, see prober.py
+            child.stdin.write(b"\n")
+            child.stdin.close()
         child.wait(60)
         tracing.wait(60)
     name = out if out.exists() else Path(f"{out}.{child.pid}")
@@ -41,6 +44,7 @@ def run(tracer: list[str], calls: list[list[int | str]], out: Path) -> list[str 
 
 def by_marker(lines: list[str], count: int) -> list[str | None]:
     found: list[str | None] = [None] * count
+    lines = [line for line in lines if not line.startswith("[ Process ")]  # strace tells of changes of the ABI
     for line, following in zip(lines, lines[1:]):
         match = re.match(r"syscall_0x3e7\((0x[0-9a-f]+|0)", line)
         if match and int(match[1], 16) < count:
@@ -48,14 +52,16 @@ def by_marker(lines: list[str], count: int) -> list[str | None]:
     return found
 
 
-def compare(native: str, calls: list[tuple], result: int, options: list[str]) -> list[tuple[str | None, str | None]]:
+def compare(native: str, group: probes.Group) -> list[tuple[str | None, str | None]]:
+    calls, result, options = group.calls, group.result, group.options
     plain = [[call[0], *(a.hex() if isinstance(a, bytes) else a for a in call[1:])] for call in calls]
     numbers = ",".join(str(n) for n in sorted({call[0] for call in calls}))
-    how = f"retval={result}" if result >= 0 else f"error={-result}"
+    how = f"retval={result}" if result >= 0 else f"error={errno.errorcode[-result]}"
     with tempfile.TemporaryDirectory() as place:
         theirs = run(["strace", "-o", f"{place}/theirs", "-e", "signal=none", "-e", f"inject={numbers}:{how}", *options],
-                     plain, Path(place) / "theirs")
-        ours = run([native, "-o", f"{place}/ours", "-i", f"{numbers}:{result}", *options], plain, Path(place) / "ours")
+                     group.i386, plain, Path(place) / "theirs")
+        ours = run([native, "-o", f"{place}/ours", "-i", f"{numbers}:{result}", *options], group.i386, plain,
+                   Path(place) / "ours")
     return list(zip(theirs, ours))
 
 
@@ -65,7 +71,7 @@ def main() -> int:
     for group in probes.GROUPS:
         if only and group.name not in only:
             continue
-        pairs = compare(native, group.calls, group.result, group.options)
+        pairs = compare(native, group)
         differing = [(a, b) for a, b in pairs if a != b or a is None]
         known = [pair for pair in differing if probes.known_difference(*pair)]
         bad = len(differing) - len(known)

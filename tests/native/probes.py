@@ -10,8 +10,15 @@ from struct import pack, unpack
 
 A = b"a\0"
 UNREADABLE = 0x10
-NUMBERS = {m[1]: int(m[2]) for line in Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h").read_text().splitlines()
-           if (m := re.match(r"#define __NR_(\w+) (\d+)", line))}
+
+
+def numbers(header: str) -> dict[str, int]:
+    text = Path("/usr/include/x86_64-linux-gnu/asm", header).read_text()
+    return {m[1]: int(m[2]) for m in re.finditer(r"#define __NR_(\w+) (\d+)", text)}
+
+
+NUMBERS = numbers("unistd_64.h")
+NUMBERS_I386 = numbers("unistd_32.h")
 
 
 @dataclass
@@ -20,6 +27,7 @@ class Group:
     result: int  # what both tracers let the calls return
     calls: list[tuple]
     options: list[str] = field(default_factory=list)
+    i386: bool = False
 
 
 def call(name: str, *arguments: int | bytes) -> tuple:
@@ -558,14 +566,80 @@ LEFT_OUT = ("rt_sigreturn",)
 PLAIN = [(number, *words) for name, number in NUMBERS.items() if name not in LEFT_OUT
          for words in ((0,) * 6, (3, 5, 7, 9, 11, 13), (0x1234567,) * 6, ((1 << 64) - 1,) * 6)]
 
+def call32(name: str, *arguments: int | bytes) -> tuple:
+    return (NUMBERS_I386[name], *arguments)
+
+
+STAT64 = pack("<Q4xIIIIIQ4xqIQIIIIIIQ", 0x801, 5, 0o100644, 1, 0, 0, 0x102, 77, 4096, 8, 1, 2, 3, 4, 5, 6, 7)
+FILLED_I386 = [
+    call32("nanosleep", pack("<ii", 1, 5), 0),
+    call32("clock_gettime", 1, pack("<ii", 1, 5)),
+    call32("clock_gettime64", 1, pack("<qq", 1, 5)),
+    call32("gettimeofday", pack("<ii", 1, 5), 0),
+    call32("setitimer", 0, pack("<4i", 1, 2, 3, 4), 0),
+    call32("stat64", A, STAT64),
+    call32("fstat64", 3, STAT64),
+    call32("uname", UTSNAME),
+    call32("getrlimit", 3, pack("<II", 8192 * 1024, 0xffffffff)),
+    call32("ugetrlimit", 3, pack("<II", 4096, 0xffffffff)),
+    call32("prlimit64", 0, 7, 0, pack("<QQ", 1024, 4096)),
+    call32("rt_sigaction", 17, pack("<IIIQ", 0x1234, 0x14000000, 0x5678, 1 << 13), 0, 8),
+    call32("sigaltstack", pack("<III", 0x1000, 0, 8192), 0),
+    call32("writev", 1, pack("<IIII", 0x10000000, 3, 0, 0), 2),
+    call32("fcntl64", 3, 6, pack("<hhiii", 1, 0, 5, 10, 0)),
+    call32("fcntl64", 3, 13, pack("<hhqqi", 1, 0, 5, 10, 0)),
+    call32("_llseek", 3, 1, 5, pack("<q", 1), 0),
+    call32("pread64", 3, b"abc", 3, 5, 1),
+    call32("truncate64", A, 5, 1),
+    call32("fadvise64_64", 3, 5, 1, 7, 1, 2),
+    call32("mmap2", 0, 4096, 3, 0x22, -1, 5),
+    call32("mmap", pack("<6i", 0, 4096, 3, 0x22, -1, 0)),
+    call32("poll", pack("<iHH", 3, 1, 0), 1, 5),
+    call32("select", pack("<5I", 4, 0, 0, 0, 0)),
+    call32("_newselect", 4, pack("<I", 9) + bytes(124), 0, 0, pack("<ii", 1, 5)),
+    call32("connect", 3, pack(">HHI8x", 0x0200, 80, 0x7f000001), 16),
+    call32("recvmsg", 3, pack("<7I", 0, 0, 0, 0, 0, 0, 0), 0),
+    call32("getgroups", 2, pack("<HH", 1, 2)),
+    call32("setgroups", 2, pack("<HH", 1, 2)),
+    call32("setgroups32", 2, pack("<II", 1, 2)),
+    call32("setresuid", 0xffff, 0, 1000),
+    call32("chown", A, 0xffffffff, 5),
+    call32("chown32", A, 0xffffffff, 5),
+    call32("clone", 0x3d0f00, 0x1000, pack("<i", 77), 0x20, 0x30),
+    call32("futex", 0x1000, 128, 2, pack("<ii", 1, 5)),
+    call32("futex_time64", 0x1000, 128, 2, pack("<qq", 1, 5)),
+    call32("timer_create", 1, pack("<IiiI48x", 5, 14, 0, 0), 0),
+    call32("getdents64", 3, pack("<qqHB", 1, 1, 24, 4) + bytes(5), 24),
+    call32("times", pack("<4i", 1, 2, 3, 4)),
+    call32("time", pack("<i", 1600000000)),
+    call32("utimes", A, pack("<4i", 1600000000, 5, 5, 99)),
+    call32("utimensat_time64", 0xffffff9c, A, pack("<4q", 1, 0x3fffffff, 5, 0x3ffffffe), 0),
+    call32("sigprocmask", 0, pack("<I", 5), pack("<I", 1)),
+    call32("sigaction", 2, pack("<4I", 0x1234, 1, 0x4000000, 0x5678), 0),
+    call32("waitid", 0, 0, pack("<iiiIIiii", 17, 0, 1, 55, 1000, 3, 1, 2) + bytes(96), 4, 0),
+    call32("sendfile", 3, 4, pack("<i", 5), 10),
+    call32("sendfile64", 3, 4, pack("<q", 5), 10),
+    call32("statfs64", A, 84, pack("<IIQQQQQIIIII", 0xef53, 4096, 1000, 500, 400, 300, 200, 11, 22, 255, 4096, 0x1026) + bytes(16)),
+    call32("sysinfo", pack("<i3I6IHxxIII", 100, 1, 2, 3, 1000, 500, 1, 2, 8, 9, 77, 5, 6, 1) + bytes(8)),
+    call32("getrusage", 0, pack("<18i", *range(18))),
+    call32("execve", A, pack("<I", 0), pack("<I", 0)),
+]
+LEFT_OUT_I386 = ("rt_sigreturn", "sigreturn")
+PLAIN_I386 = [(number, *words) for name, number in NUMBERS_I386.items() if name not in LEFT_OUT_I386
+              for words in ((0,) * 6, (3, 5, 7, 9, 11, 13), (0x1234567,) * 6)]
+
 GROUPS = [
     Group("refused", -1, ENTRIES), Group("answered 0", 0, FILLED), Group("answered 1", 1, ANSWERED),
     Group("filled, refused", -14, FILLED), Group("entries answered", 0, ENTRIES),
     Group("plain, refused", -38, PLAIN), Group("plain, answered", 5, PLAIN), Group("plain, long strings", 0, PLAIN, ["-s", "5"]),
+    Group("32-bit", 0, FILLED_I386, i386=True), Group("32-bit, refused", -14, FILLED_I386, i386=True),
+    Group("32-bit plain, refused", -1, PLAIN_I386, i386=True), Group("32-bit plain", 3, PLAIN_I386, i386=True),
 ]
 
 # What is known to be otherwise: our side prints an address, or plain numbers, where strace goes into a structure.
-_KNOWN = ("bpf(", "perf_event_open(", "kexec_load(", "exit(", "exit_group(", "ioctl(3, SIOCGIFCONF", "ioctl(3, FS_IOC_FIEMAP")
+_KNOWN = ("bpf(", "perf_event_open(", "kexec_load(", "exit(", "exit_group(", "ioctl(3, SIOCGIFCONF", "ioctl(3, FS_IOC_FIEMAP", "ptrace(", "socketcall(", "ipc(", "semctl(5, 7", "sgetmask(", "ssetmask(", "lookup_dcookie(", "io_getevents(", "io_pgetevents(", "socket(AF_AX25", "sched_setscheduler(-1",
+          "mbind(", "set_mempolicy(", "fanotify_mark(-1", "clone(child_stack=0xffffffffffffffff", "fsmount(", "pkey_alloc(-1",
+          "pkey_alloc(0xffffffffffffffff")
 
 
 def known_difference(theirs: str | None, ours: str | None) -> bool:

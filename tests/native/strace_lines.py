@@ -19,7 +19,7 @@ _ADDRESS = re.compile(r"0x[0-9a-f]{6,16}\b")
 # Calls whose results say how much time or luck there was.
 _RESULT = re.compile(r"^(times|time|getrandom|sched_getaffinity|clock_\w+|sysinfo|ioprio_get|gettimeofday|alarm|brk|"
                      r"rt_sigreturn)\(")
-_RANDOM = re.compile(r'^getrandom\(".*?", ')
+_RANDOM = re.compile(r'^getrandom\(".*?"(\.\.\.)?, ')
 # Process numbers: results, members, arguments.
 _PROCESS = [re.compile(text) for text in (
     r"^((?:getpid|gettid|getppid|v?fork|clone3?|set_tid_address|wait4|setsid|getpgrp|getpgid|getsid)\(.*\) = )(\d+)$",

@@ -39,7 +39,7 @@ TEST(ServerFeatures, DefaultReplyOffersTheBaseline) {
   EXPECT_EQ(supported_reply(ServerFeatures()),
             "PacketSize=20000;QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+;vContSupported+;"
             "swbreak+;hwbreak+;multiprocess+;no-resumed+;binary-upload+;error-message+;"
-            "QNonStop+;ConditionalBreakpoints+;BreakpointCommands+;qXfer:exec-file:read+");
+            "QNonStop+;ConditionalBreakpoints+;BreakpointCommands+;QCatchSyscalls+;qXfer:exec-file:read+");
 }
 
 TEST(ServerFeatures, SwitchesChangeTheReply) {
