@@ -112,7 +112,7 @@ void Lines::entry(const Record& record) {
   line_ += shown_arguments(record.text);
   const bool separated = record.more && !record.text.empty();
   if (separated) line_ += ", ";
-  open_[record.pid] = {std::string(record.name), separated};
+  open_[record.pid] = {std::string(record.name), separated, record.more};
   at_end_ = record.pid;
   sink_(line_);
 }
@@ -156,14 +156,14 @@ void Lines::exit(const Record& record) {
   if (const auto open = open_.find(record.pid); open != open_.end()) {
     if (at_end_ == record.pid) {
       const std::size_t before = line_.size();
-      if (open->second.separated) line_ += "<unfinished ...>";
+      if (open->second.more) line_ += " <unfinished ...>";
       line_ += ") ";
       add_outcome("= ?");
       sink_(std::string_view(line_).substr(before));
     } else {
       begin(record);
       line_ += fmt::format("<... {} resumed>", open->second.name);
-      line_ += open->second.separated ? "<unfinished ...>) " : ") ";
+      line_ += open->second.more ? " <unfinished ...>) " : ") ";
       add_outcome("= ?");
       sink_(line_);
     }

@@ -47,6 +47,7 @@ class Lines {
   struct Open {
     std::string name;
     bool separated = false;  // what has been shown ends with a separator
+    bool more = false;       // arguments are missing
   };
   std::map<std::int32_t, Open> open_;   // by pid: entered, not returned
   std::optional<std::int32_t> at_end_;  // whose line is not ended yet

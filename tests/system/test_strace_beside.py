@@ -20,6 +20,7 @@ import strace_lines  # noqa: E402
 TREE = "/tree"
 PLACE = "/tmp/work"
 SHELL = "while read line; do eval \"$line\"; done"
+CLOCK = re.compile(r"\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d UTC \d{4}")  # what date prints
 BINARIES = ("strace", "dash", "ls", "cat", "cp", "stat", "touch", "mkdir", "rm", "mv", "ln", "chmod", "chown", "mkfifo", "readlink", "dd",
             "truncate", "sort", "date", "sleep", "id", "uname", "env", "nice", "timeout", "tail", "wc", "true", "tr", "setarch")
 
@@ -31,11 +32,19 @@ def installed(names: tuple[str, ...]) -> tuple[tuple[Path, str], ...]:
         path = Path(shutil.which(name) or "")
         if not path.is_absolute():
             raise AssertionError(f"{name} is not installed; ./dev setup")
-        files[str(path)] = path
+        files[str(path)] = files[f"/bin/{name}"] = path  # where /bin is a link to /usr/bin, both are meant
         listing = subprocess.run(["ldd", path], capture_output=True, text=True, check=True).stdout
         for library in re.findall(r"(/\S+) \(0x", listing):
             files[library] = Path(library)
     return tuple((path, there) for there, path in sorted(files.items()))
+
+
+def quoted(word: str) -> str:
+    """One line, whatever the word has in it."""
+    if "\n" not in word:
+        return "'" + word.replace("'", "'\\''") + "'"
+    octal = "".join(f"\\{ord(c):03o}" for c in word)
+    return f"\"$(printf '{octal}')\""
 
 
 class Beside(case.Case):
@@ -65,7 +74,7 @@ class Beside(case.Case):
         return f"rm -rf {PLACE} /tmp/t; cp -r {TREE} {PLACE}; mkdir /tmp/t; cd {PLACE}"
 
     def command(self, program: programs.Program) -> str:
-        return " ".join("'" + word.replace("'", "'\\''") + "'" for word in program.argv(Path(PLACE)))
+        return " ".join(quoted(word) for word in program.argv(Path(PLACE)))
 
     def inside(self, program: programs.Program) -> list[list[str]]:
         options = " ".join(program.options)
@@ -90,14 +99,15 @@ class Beside(case.Case):
 
     def tree_of(self, program: programs.Program, events: list[dict]) -> dict[int, list[str]]:
         """The lines of the process that became the program, from then on, and of all its children."""
-        name = json.dumps(program.argv(Path(PLACE))[0])
+        path = program.argv(Path(PLACE))[0]
+        names = (f'"{path}"', '"' + "".join(f"\\x{ord(c):02x}" for c in path) + '"')  # -xx
         wanted: dict[int, list[str]] = {}
         for event in events:
             pid = event.get("pid")
             if event["event"] == "new" and event["parent"] in wanted:
                 wanted[pid] = []
             elif event["event"] == "call":
-                if event["call"] == "execve" and event["args"][0] == name and not wanted:
+                if event["call"] == "execve" and event["args"][0] in names and not wanted:
                     wanted[pid] = []
                 if pid in wanted:
                     wanted[pid].append(f"{event['call']}({', '.join(event['args'])}) = {event['text']}")
@@ -111,6 +121,7 @@ class Beside(case.Case):
 
     def differences(self, program: programs.Program) -> tuple[list[str], int]:
         theirs, ours = self.inside(program), self.outside(program)
+        theirs, ours = ([[CLOCK.sub("now", line) for line in lines] for lines in one] for one in (theirs, ours))
         found = [] if len(theirs) == len(ours) else [f"{len(theirs)} processes under strace, {len(ours)} under ours"]
         for their_lines, our_lines in zip(theirs, ours):
             diff = difflib.unified_diff(their_lines, our_lines, "strace", "ours", lineterm="", n=0)
