@@ -32,7 +32,8 @@ class PhysicalMemory {
 class VirtualMemory {
  public:
   virtual ~VirtualMemory() = default;
-  [[nodiscard]] virtual bool read(Gva from, MutableByteView to) const noexcept = 0;  // all or nothing; may cross pages
+  [[nodiscard]] virtual bool read(Gva from,
+                                  MutableByteView to) const noexcept = 0;  // all or nothing; may cross pages
 
   template <typename T>
   [[nodiscard]] std::optional<T> load_at(Gva from) const noexcept {

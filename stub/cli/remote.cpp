@@ -37,10 +37,12 @@ class SocketRemote final : public Remote {
           if (acks_) RS_TRY(write("+"));
           return std::optional(std::move(packet->body));
         }
-        if (std::holds_alternative<rsp::Oversize>(*frame)) return fail(Errc::kMalformed, "an answer that is too long");
+        if (std::holds_alternative<rsp::Oversize>(*frame))
+          return fail(Errc::kMalformed, "an answer that is too long");
       }
       pollfd wait{.fd = socket_.native_handle(), .events = POLLIN, .revents = 0};
-      // Whoever wants to be interrupted has its signals blocked but for here: none comes between a look and the wait.
+      // Whoever wants to be interrupted has its signals blocked but for here: none comes between a look and
+      // the wait.
       sigset_t none;
       ::sigemptyset(&none);
       if (::ppoll(&wait, 1, nullptr, &none) < 0) {
@@ -114,7 +116,8 @@ Result<std::string> Remote::monitor(std::string_view line) {
   }
   if (answer == "OK") return printed;
   if (answer.starts_with("E.")) return fail(Errc::kMalformed, answer.substr(2));
-  return fail(Errc::kMalformed, answer.empty() ? "the monitor does not know this" : "the monitor answers " + answer);
+  return fail(Errc::kMalformed,
+              answer.empty() ? "the monitor does not know this" : "the monitor answers " + answer);
 }
 
 }  // namespace ringside::cli

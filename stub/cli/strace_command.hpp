@@ -11,7 +11,7 @@
 namespace ringside::cli {
 
 struct StraceOptions {
-  std::string address;             // of a monitor's --gdb
+  std::string address;              // of a monitor's --gdb
   std::vector<std::string> wishes;  // key=value, for the monitor (stub/strace/trace_options.hpp)
   std::string output;               // -o; empty: stdout
   strace::LineStyle lines;

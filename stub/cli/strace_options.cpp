@@ -14,7 +14,8 @@ StraceArguments::StraceArguments(CLI::App& app) {
   app.add_option("--comm", comm_, "only while a task has this name");
   app.add_option("--cpu", cpu_, "only what this CPU does");
   app.add_option("-e", expressions_,
-                 "trace=openat,%file,/^get,!close  signal=SIGCHLD,!all  status=successful,failed; trace= may be left out")
+                 "trace=openat,%file,/^get,!close  signal=SIGCHLD,!all  status=successful,failed; trace= may "
+                 "be left out")
       ->allow_extra_args(false);
   app.add_option("-P", paths_, "only calls that have to do with this path")->allow_extra_args(false);
   app.add_flag("-z", successful_, "only calls that succeed");
@@ -35,9 +36,10 @@ StraceArguments::StraceArguments(CLI::App& app) {
   app.add_option("-a", column_, "where results begin (40)");
   app.add_flag("-q", quiet_, "do not say when a process is there");
   app.add_flag("--json", json_, "one object a line");
-  app.add_option("--overflow", overflow_,
-                 "when reading does not keep up: drop (and say how much), overwrite (keep the newest, show them on "
-                 "^C, at the trigger or when the guest ends) or block (the guest waits)")
+  app.add_option(
+         "--overflow", overflow_,
+         "when reading does not keep up: drop (and say how much), overwrite (keep the newest, show them on "
+         "^C, at the trigger or when the guest ends) or block (the guest waits)")
       ->check(CLI::IsMember({"drop", "overwrite", "block"}));
   app.add_option("--ring", ring_, "bytes that are kept until they are read (8M)");
   app.add_option("--trigger", trigger_, "a kernel function, such as panic, that ends the recording");
@@ -46,8 +48,8 @@ StraceArguments::StraceArguments(CLI::App& app) {
 Result<void> StraceArguments::add_times(StraceOptions& options) const {
   if (clock_ > 3) return fail(Errc::kMalformed, "-t: at most three");
   if (clock_ > 0 && relative_) return fail(Errc::kMalformed, "-t and -r: use one of them");
-  constexpr LineStyle::Time kTimes[] = {LineStyle::Time::kNone, LineStyle::Time::kClock, LineStyle::Time::kMicroseconds,
-                                        LineStyle::Time::kEpoch};
+  constexpr LineStyle::Time kTimes[] = {LineStyle::Time::kNone, LineStyle::Time::kClock,
+                                        LineStyle::Time::kMicroseconds, LineStyle::Time::kEpoch};
   options.lines.time = relative_ ? LineStyle::Time::kRelative : kTimes[clock_];
   return {};
 }
@@ -71,7 +73,8 @@ Result<StraceOptions> StraceArguments::finish() const {
       return fail(Errc::kMalformed, fmt::format("-e {}: use trace=, signal= or status=", expression));
     }
   }
-  if (successful_ && failed_) return fail(Errc::kMalformed, "-z and -Z together leave nothing: use one of them");
+  if (successful_ && failed_)
+    return fail(Errc::kMalformed, "-z and -Z together leave nothing: use one of them");
   if (successful_) wish("status", "successful");
   if (failed_) wish("status", "failed");
   for (const std::string& pid : pids_) wish("pid", pid);
@@ -97,9 +100,9 @@ Result<StraceOptions> StraceArguments::finish() const {
   options.lines.pid = options.output.empty() ? LineStyle::Pid::kBrackets : LineStyle::Pid::kPlain;
   using Show = StraceOptions::Show;
   options.show = json_ ? Show::kJson : count_ ? Show::kSummary : count_too_ ? Show::kBoth : Show::kLines;
-  options.sort = sort_ == "calls"    ? SortBy::kCalls
-                 : sort_ == "errors" ? SortBy::kErrors
-                 : sort_ == "name"   ? SortBy::kName
+  options.sort = sort_ == "calls"     ? SortBy::kCalls
+                 : sort_ == "errors"  ? SortBy::kErrors
+                 : sort_ == "name"    ? SortBy::kName
                  : sort_ == "nothing" ? SortBy::kNothing
                                       : SortBy::kTime;
   return options;

@@ -23,7 +23,8 @@ class StraceArguments {
   std::vector<std::string> pids_;
   std::string comm_, cpu_, overflow_, ring_, trigger_, sort_ = "time", limit_;
   int clock_ = 0, hex_ = 0;
-  bool relative_ = false, took_ = false, count_ = false, count_too_ = false, stack_ = false, fd_paths_ = false;
+  bool relative_ = false, took_ = false, count_ = false, count_too_ = false, stack_ = false,
+       fd_paths_ = false;
   bool successful_ = false, failed_ = false, json_ = false, quiet_ = false, comms_ = false, follow_ = false;
   std::size_t column_ = 40;
 };

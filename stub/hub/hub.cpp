@@ -18,9 +18,10 @@ Hub::Hub(boost::asio::any_io_executor executor, api::Machine& machine, Callbacks
       memory_(machine.memory()),
       scratch_(machine.memory(), machine.info().scratch),
       planner_(disasm::StepPlanner::create().value()),
-      policy_(machine.vcpu_count(), machine.memory(),
-              [this](TracerId who, std::string_view text) { printed(who, text); },
-              [this] { post([this] { replan_points(); }); }),
+      policy_(
+          machine.vcpu_count(), machine.memory(),
+          [this](TracerId who, std::string_view text) { printed(who, text); },
+          [this] { post([this] { replan_points(); }); }),
       holds_(machine.vcpu_count()),
       snapshot_(std::make_shared<PointSnapshot>()),
       vcpus_(machine.vcpu_count()),

@@ -21,8 +21,7 @@ std::string owners_text(const PointTable::Claims& claims) {
 Unexpected<Error> no_slot_left(const PointTable& table) {
   std::string text = "all 4 debug registers are in use:";
   for (const auto& [spec, claims] : table.points()) {
-    if (!may_be_int3(spec.kind))
-      text += fmt::format(" {} (tracer {}),", to_text(spec), owners_text(claims));
+    if (!may_be_int3(spec.kind)) text += fmt::format(" {} (tracer {}),", to_text(spec), owners_text(claims));
   }
   text.back() = ';';
   text += " delete one of them first";

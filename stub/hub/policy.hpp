@@ -26,7 +26,7 @@ namespace ringside::hub {
 struct Wanted {
   TracerId who;
   PointKind kind = PointKind::kSoftware;
-  std::string problem;  // its condition or command could not be evaluated: why
+  std::string problem;     // its condition or command could not be evaluated: why
   std::uint64_t mark = 0;  // of a probe: what its watcher said
 };
 

@@ -88,15 +88,16 @@ void Client::set_catch_probes(std::vector<Gva> places, std::shared_ptr<const tra
   }
   const tracer::PointSpec spec{.kind = tracer::PointKind::kProbe, .at = places.back(), .length = 1};
   places.pop_back();
-  port_->insert_point(access_, spec, actions,
-                      then<void>([places = std::move(places), actions](Client& self, Result<void> done) mutable {
-                        if (done) {
-                          self.set_catch_probes(std::move(places), std::move(actions));
-                          return;
-                        }
-                        self.drop_catch_probes();
-                        self.reply_error(done.error());
-                      }));
+  port_->insert_point(
+      access_, spec, actions,
+      then<void>([places = std::move(places), actions](Client& self, Result<void> done) mutable {
+        if (done) {
+          self.set_catch_probes(std::move(places), std::move(actions));
+          return;
+        }
+        self.drop_catch_probes();
+        self.reply_error(done.error());
+      }));
 }
 
 void Client::drop_catch_probes() {
@@ -109,7 +110,8 @@ void Client::drop_catch_probes() {
 
 // At a stop of `catch syscall` the register has the call's number, as for any traced process.
 const x86::RegisterFile& Client::with_call_number(const x86::RegisterFile& registers) {
-  if (!stopped_ || stopped_->reason != tracer::StopReason::kProbe || stopped_->vcpu != access_) return registers;
+  if (!stopped_ || stopped_->reason != tracer::StopReason::kProbe || stopped_->vcpu != access_)
+    return registers;
   at_call_ = registers;
   const std::uint64_t number = SyscallCatch::from_mark(stopped_->mark).number;
   store(at_call_.raw(x86::Reg::kOrigRax).data(), number);

@@ -30,11 +30,12 @@ void StraceService::start() {
 
 void StraceService::look_for_kernel() {
   if (finished_) return;
-  client_.port.guest_kernel(guarded([](StraceService& self, Result<std::shared_ptr<const guestos::Kernel>> found) {
-    if (found) return self.arm(std::move(*found));
-    if (!std::exchange(self.said_wait_, true)) self.tell("waiting for Linux: " + found.error().text);
-    self.client_.later(kLookAgain, self.guarded([](StraceService& me) { me.look_for_kernel(); }));
-  }));
+  client_.port.guest_kernel(
+      guarded([](StraceService& self, Result<std::shared_ptr<const guestos::Kernel>> found) {
+        if (found) return self.arm(std::move(*found));
+        if (!std::exchange(self.said_wait_, true)) self.tell("waiting for Linux: " + found.error().text);
+        self.client_.later(kLookAgain, self.guarded([](StraceService& me) { me.look_for_kernel(); }));
+      }));
 }
 
 void StraceService::arm(std::shared_ptr<const guestos::Kernel> kernel) {
@@ -47,7 +48,8 @@ void StraceService::arm(std::shared_ptr<const guestos::Kernel> kernel) {
   if (!options_.trigger.empty() && !kernel->symbol(options_.trigger)) {
     tell(fmt::format("the kernel has no symbol {}: nothing triggers a dump", options_.trigger));
   }
-  recorder_ = std::make_shared<strace::Recorder>(std::move(kernel), options_, client_.port.vcpu_count(), wake);
+  recorder_ =
+      std::make_shared<strace::Recorder>(std::move(kernel), options_, client_.port.vcpu_count(), wake);
   auto actions = std::make_shared<tracer::PointActions>();
   actions->watcher = recorder_;
   actions_ = std::move(actions);
@@ -67,7 +69,8 @@ void StraceService::insert_next(std::vector<Gva> places) {
       VcpuId{0}, spec, actions_,
       guarded([places = std::move(places)](StraceService& self, Result<void> inserted) mutable {
         if (!inserted && inserted.error().code == Errc::kNotMapped) {
-          self.client_.later(kLookAgain, self.guarded([places](StraceService& me) { me.insert_next(places); }));
+          self.client_.later(kLookAgain,
+                             self.guarded([places](StraceService& me) { me.insert_next(places); }));
           return;
         }
         if (!inserted) {
@@ -103,9 +106,9 @@ void StraceService::woken() {
   if (recorder_ != nullptr && recorder_->ring().frozen() && !finished_) finish();
   if (std::exchange(gathering_, true)) return;
   client_.later(kGather, guarded([](StraceService& self) {
-    self.gathering_ = false;
-    self.serve();
-  }));
+                  self.gathering_ = false;
+                  self.serve();
+                }));
 }
 
 bool StraceService::ready() const {
@@ -130,7 +133,8 @@ void StraceService::serve() {
 void StraceService::resume() {
   held_ = false;
   std::vector<tracer::ResumeAction> all;
-  for (std::uint32_t i = 0; i < client_.port.vcpu_count(); ++i) all.push_back({.vcpu = VcpuId{i}, .range = {}});
+  for (std::uint32_t i = 0; i < client_.port.vcpu_count(); ++i)
+    all.push_back({.vcpu = VcpuId{i}, .range = {}});
   static_cast<void>(client_.port.resume(std::move(all)));
 }
 
@@ -143,7 +147,8 @@ void StraceService::halt() {
   if (held_) resume();
   if (recorder_ != nullptr && actions_ != nullptr) {
     for (const Gva at : recorder_->places()) {
-      client_.port.remove_point({.kind = tracer::PointKind::kProbe, .at = at, .length = 1}, [](Result<void>) {});
+      client_.port.remove_point({.kind = tracer::PointKind::kProbe, .at = at, .length = 1},
+                                [](Result<void>) {});
     }
   }
   finish();

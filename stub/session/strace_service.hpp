@@ -1,8 +1,7 @@
 // The strace of one client: looks for the guest's kernel, sets the probes, and hands out what they record.
 //
-// Records are asked for (qRingside.Records); a request waits until there are some, for as long as it takes, and is
-// answered with none when another request comes behind it.
-// Owner: the Client.  Thread: hub.
+// Records are asked for (qRingside.Records); a request waits until there are some, for as long as it takes,
+// and is answered with none when another request comes behind it. Owner: the Client.  Thread: hub.
 #pragma once
 
 #include <functional>
@@ -12,8 +11,8 @@
 #include <vector>
 
 #include "stub/guestos/kernel.hpp"
-#include "stub/strace/trace_options.hpp"
 #include "stub/strace/recorder.hpp"
+#include "stub/strace/trace_options.hpp"
 #include "stub/tracer/port.hpp"
 
 namespace ringside::session {
@@ -58,7 +57,7 @@ class StraceService : public std::enable_shared_from_this<StraceService> {
   strace::Options options_;
   std::shared_ptr<strace::Recorder> recorder_;
   std::shared_ptr<const tracer::PointActions> actions_;
-  Bytes notes_;  // encoded, to be read before anything that is recorded
+  Bytes notes_;                         // encoded, to be read before anything that is recorded
   std::optional<std::size_t> waiting_;  // a read, of so many bytes
   bool gathering_ = false;
   bool held_ = false;      // on_full() has been, and the guest waits

@@ -9,7 +9,9 @@
 namespace ringside::strace {
 namespace {
 
-std::string time_text(std::uint64_t ns) { return fmt::format("{}.{:09}", ns / 1'000'000'000u, ns % 1'000'000'000u); }
+std::string time_text(std::uint64_t ns) {
+  return fmt::format("{}.{:09}", ns / 1'000'000'000u, ns % 1'000'000'000u);
+}
 
 std::string who(std::string_view event, const Record& record, std::uint64_t time_ns) {
   return fmt::format("{{\"event\":\"{}\",\"time\":{},\"cpu\":{},\"pid\":{},\"tgid\":{},\"comm\":{}", event,
@@ -57,14 +59,14 @@ std::string JsonLines::add(const Record& record) {
       const std::string text = open->second.text + std::string(record.text);
       const std::uint64_t began = open->second.time_ns;
       open_.erase(open);
-      return fmt::format("{},\"call\":{},\"abi\":\"{}\",\"args\":{},\"result\":{},\"text\":{},\"took\":{}}}\n",
-                         who("call", record, began), json_string(record.name),
-                         record.abi == Abi::kI386 ? "i386" : "x86-64", arguments(text), record.result,
-                         json_string(record.result_text), time_text(record.took_ns));
+      return fmt::format(
+          "{},\"call\":{},\"abi\":\"{}\",\"args\":{},\"result\":{},\"text\":{},\"took\":{}}}\n",
+          who("call", record, began), json_string(record.name), record.abi == Abi::kI386 ? "i386" : "x86-64",
+          arguments(text), record.result, json_string(record.result_text), time_text(record.took_ns));
     }
     case Record::Kind::kSignal:
-      return fmt::format("{},\"signal\":{},\"text\":{}}}\n", who("signal", record, record.time_ns), record.number,
-                         json_string(record.text));
+      return fmt::format("{},\"signal\":{},\"text\":{}}}\n", who("signal", record, record.time_ns),
+                         record.number, json_string(record.text));
     case Record::Kind::kExit: {
       std::string unfinished;
       if (const auto open = open_.find(record.pid); open != open_.end()) {

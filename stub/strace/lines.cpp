@@ -67,9 +67,7 @@ void Lines::add(const Record& record) {
   line_.clear();
 }
 
-void Lines::end() {
-  interrupt();
-}
+void Lines::end() { interrupt(); }
 
 // Somebody else's turn: the open line is broken off.
 void Lines::interrupt() {
@@ -84,7 +82,8 @@ void Lines::begin(const Record& record) {
   line_.clear();
   const std::string who =
       style_.comm ? fmt::format("{}<{}>", record.pid, record.comm) : fmt::format("{}", record.pid);
-  line_ = style_.pid == LineStyle::Pid::kBrackets ? fmt::format("[pid {:>5}] ", who) : fmt::format("{:<5} ", who);
+  line_ =
+      style_.pid == LineStyle::Pid::kBrackets ? fmt::format("[pid {:>5}] ", who) : fmt::format("{:<5} ", who);
   line_ += stamp(record.time_ns);
 }
 
@@ -133,7 +132,8 @@ void Lines::result(const Record& record) {
   line_ += ") ";
   std::string outcome = fmt::format("= {}", record.result_text);
   if (style_.took)
-    outcome += fmt::format(" <{}.{:06}>", record.took_ns / 1'000'000'000u, record.took_ns / 1000 % 1'000'000u);
+    outcome +=
+        fmt::format(" <{}.{:06}>", record.took_ns / 1'000'000'000u, record.took_ns / 1000 % 1'000'000u);
   add_outcome(outcome);
   for (std::string_view frames = record.stack; !frames.empty();) {
     const std::size_t end = std::min(frames.find('\n'), frames.size() - 1);

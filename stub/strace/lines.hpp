@@ -1,5 +1,5 @@
-// Records as the lines that strace prints: calls that are interrupted by other tasks' in two pieces, arguments
-// and results in their columns, times as asked for.  Pure: what it writes goes to whom it is told.
+// Records as the lines that strace prints: calls that are interrupted by other tasks' in two pieces,
+// arguments and results in their columns, times as asked for.  Pure: what it writes goes to whom it is told.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,9 @@ struct LineStyle {
   enum class Pid : std::uint8_t { kBrackets, kPlain };  // "[pid 12] " on a terminal, "12 " in a file
   Time time = Time::kNone;
   Pid pid = Pid::kBrackets;
-  bool took = false;     // -T
-  bool comm = false;     // -Y
-  bool attached = true;  // "Process 12 attached"; not with -q
+  bool took = false;        // -T
+  bool comm = false;        // -Y
+  bool attached = true;     // "Process 12 attached"; not with -q
   std::size_t column = 40;  // where "= result" begins
 };
 

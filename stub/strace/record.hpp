@@ -7,8 +7,8 @@
 //   field  := varint(number << 1)     varint(value)
 //           | varint(number << 1 | 1) varint(bytes) bytes
 //
-// varint: little-endian groups of seven bits, the top bit set on all but the last.  Numbers of fields and kinds
-// never change their meaning (docs/protocol.md).
+// varint: little-endian groups of seven bits, the top bit set on all but the last.  Numbers of fields and
+// kinds never change their meaning (docs/protocol.md).
 #pragma once
 
 #include <cstdint>
@@ -42,7 +42,7 @@ struct Record {
   std::uint32_t number = 0;
   std::string_view name = {};
   std::string_view text = {};  // arguments are separated by Text::kNextArgument
-  bool more = false;      // kEntry: arguments follow at the return
+  bool more = false;           // kEntry: arguments follow at the return
   std::int64_t result = 0;
   std::string_view result_text = {};
   std::uint64_t took_ns = 0;
@@ -54,8 +54,8 @@ struct Record {
   std::string_view stack = {};  // kReturn: a frame a line, innermost first
 };
 
-// Appends the record, with its length before it, to `into`, without allocating; how many bytes that were, or nothing
-// when it does not fit.
+// Appends the record, with its length before it, to `into`, without allocating; how many bytes that were, or
+// nothing when it does not fit.
 std::optional<std::size_t> encode(const Record& record, MutableByteView into) noexcept;
 
 // Takes the first record off `bytes`; nothing when it is not whole.  Its texts point into `bytes`.

@@ -121,7 +121,9 @@ Recorder::Recorder(std::shared_ptr<const guestos::Kernel> kernel, Options option
 // The calls first: where debug registers are free, those who come first have them.
 std::vector<Gva> Recorder::places() const {
   std::vector<Gva> places;
-  const auto rank = [](const Site& site) { return site.kind == Kind::kEntry64 || site.kind == Kind::kResult ? 0 : 1; };
+  const auto rank = [](const Site& site) {
+    return site.kind == Kind::kEntry64 || site.kind == Kind::kResult ? 0 : 1;
+  };
   for (const int turn : {0, 1}) {
     for (const Site& site : kernel_->syscall_sites()) {
       if (rank(site) == turn && site.kind != Kind::kExecDone) places.push_back(site.at);
@@ -139,7 +141,12 @@ std::optional<std::uint64_t> Recorder::on_hit(const tracer::Hit& hit) noexcept {
   }
   const auto site = std::ranges::find(kernel_->syscall_sites(), hit.at, &Site::at);
   if (site == kernel_->syscall_sites().end()) return std::nullopt;
-  Moment moment{.hit = hit, .desk = desks_[hit.vcpu.number], .kernel = *kernel_, .task = {}, .child = {}, .known_ids = {}};
+  Moment moment{.hit = hit,
+                .desk = desks_[hit.vcpu.number],
+                .kernel = *kernel_,
+                .task = {},
+                .child = {},
+                .known_ids = {}};
   if (!concerns(moment, site->kind)) return std::nullopt;
   const auto current = kernel_->current_task({hit.context.gs_base}, hit.memory);
   if (!current) return std::nullopt;
@@ -199,13 +206,16 @@ void Recorder::dispatch(Moment& moment, Task& task, Kind kind) noexcept {
       entry(moment, task, Abi::kI386);
       return;
     case Kind::kResult:
-      if (task.in_call && moment.load_regs(x86::kRdi)) result(moment, task, static_cast<std::int64_t>(moment.regs.ax));
+      if (task.in_call && moment.load_regs(x86::kRdi))
+        result(moment, task, static_cast<std::int64_t>(moment.regs.ax));
       return;
     case Kind::kResultRax:
-      if (task.in_call) result(moment, task, static_cast<std::int64_t>(moment.hit.context.core.gpr[x86::kRax]));
+      if (task.in_call)
+        result(moment, task, static_cast<std::int64_t>(moment.hit.context.core.gpr[x86::kRax]));
       return;
     case Kind::kLeave:
-      if (task.in_call && moment.load_regs(x86::kRsp)) result(moment, task, static_cast<std::int64_t>(moment.regs.ax));
+      if (task.in_call && moment.load_regs(x86::kRsp))
+        result(moment, task, static_cast<std::int64_t>(moment.regs.ax));
       return;
     case Kind::kNewTask:
       new_task(moment, task);
@@ -225,8 +235,8 @@ void Recorder::dispatch(Moment& moment, Task& task, Kind kind) noexcept {
   }
 }
 
-// Those that are asked for, and all that descends from them.  Decided once for each task: a new one is decided
-// on by its parent before it runs, those that are there already by their ancestors.
+// Those that are asked for, and all that descends from them.  Decided once for each task: a new one is
+// decided on by its parent before it runs, those that are there already by their ancestors.
 bool Recorder::is_traced(Moment& moment, Task& task) const noexcept {
   constexpr int kMostAncestors = 64;
   if (task.known) return task.traced;
@@ -252,7 +262,8 @@ bool Recorder::wants(Moment& moment, const Call& call) const noexcept {
 }
 
 void Recorder::entry(Moment& moment, Task& task, Abi abi) noexcept {
-  if (std::exchange(task.in_call, false)) calls_under_way_.fetch_sub(1, kRelaxed);  // its return has been missed
+  if (std::exchange(task.in_call, false))
+    calls_under_way_.fetch_sub(1, kRelaxed);  // its return has been missed
   Call call = call_from(moment.regs, abi);
   if (!wants(moment, call)) return;
   call.stack = moment.regs.sp;
@@ -277,8 +288,8 @@ void Recorder::entry(Moment& moment, Task& task, Abi abi) noexcept {
   }
 }
 
-// The way from user mode, innermost first: the kernel's part by name, then the program's frame pointers, which
-// may be none.
+// The way from user mode, innermost first: the kernel's part by name, then the program's frame pointers,
+// which may be none.
 void Recorder::keep_stack(Moment& moment, Task& task) noexcept {
   constexpr int kMostFrames = 32;
   const VirtualMemory& memory = moment.hit.memory;
@@ -288,7 +299,8 @@ void Recorder::keep_stack(Moment& moment, Task& task) noexcept {
     if (near) text.format("{}+{:#x}\n", near->name, near->offset);
   };
   add_kernel(moment.hit.at);
-  if (const auto caller = memory.load_at<std::uint64_t>({moment.hit.context.core.gpr[x86::kRsp]})) add_kernel({*caller});
+  if (const auto caller = memory.load_at<std::uint64_t>({moment.hit.context.core.gpr[x86::kRsp]}))
+    add_kernel({*caller});
   text.format("{:#x}\n", moment.regs.ip);
   std::uint64_t frame = moment.regs.bp;
   for (int i = 0; i < kMostFrames; ++i) {
@@ -350,7 +362,8 @@ void Recorder::new_task(Moment& moment, const Task& parent) noexcept {
   const Gva task{moment.hit.context.core.gpr[x86::kRdi]};
   const auto ids = kernel_->task_ids(task, moment.hit.memory);
   if (parent.traced) moment.child = task;
-  if (!parent.traced || !ids || ids->kernel_thread || options_.count || options_.filter.needs_result()) return;
+  if (!parent.traced || !ids || ids->kernel_thread || options_.count || options_.filter.needs_result())
+    return;
   Record record{.kind = Record::Kind::kNewTask, .time_ns = moment.now};
   record.parent = moment.ids().pid;
   moment.known_ids = ids;

@@ -1,5 +1,5 @@
-// Sees the system calls of the guest's tasks on the vCPU threads, pairs each entry with its return, and writes
-// records of those that are asked for.
+// Sees the system calls of the guest's tasks on the vCPU threads, pairs each entry with its return, and
+// writes records of those that are asked for.
 //
 // A task's calls are paired by its task_struct, on whatever vCPU they begin and end.  A task runs on one vCPU
 // at a time, but tasks on several vCPUs share a shard: each has a lock, held while one record is made.
@@ -18,9 +18,9 @@
 
 #include "stub/guestos/kernel.hpp"
 #include "stub/strace/call.hpp"
-#include "stub/strace/trace_options.hpp"
 #include "stub/strace/record.hpp"
 #include "stub/strace/ring.hpp"
+#include "stub/strace/trace_options.hpp"
 #include "stub/tracer/port.hpp"
 
 namespace ringside::strace {
@@ -49,16 +49,16 @@ class Recorder final : public tracer::Watcher {
 
   // A call under way, or what else is known of a task.
   struct Task {
-    bool known = false;   // whether it is traced has been decided
+    bool known = false;  // whether it is traced has been decided
     bool traced = false;
     bool in_call = false;
     Call call;
     std::uint64_t began_ns = 0;
-    Gva signal;  // where get_signal puts what it finds
+    Gva signal;           // where get_signal puts what it finds
     bool kept = false;    // its entry is written at the return
     bool reread = false;  // and its arguments are read then
     std::string entry;    // its text
-    std::string stack;  // of the entry, where that is asked for
+    std::string stack;    // of the entry, where that is asked for
   };
   struct Shard {
     std::mutex mutex;

@@ -98,7 +98,8 @@ void Ring::copy_in(ByteView bytes) {
 void Ring::copy_out(MutableByteView bytes) {
   const std::size_t until_end = std::min(bytes.size(), storage_.size() - first_);
   std::copy_n(storage_.begin() + static_cast<std::ptrdiff_t>(first_), until_end, bytes.begin());
-  std::copy_n(storage_.begin(), bytes.size() - until_end, bytes.begin() + static_cast<std::ptrdiff_t>(until_end));
+  std::copy_n(storage_.begin(), bytes.size() - until_end,
+              bytes.begin() + static_cast<std::ptrdiff_t>(until_end));
   skip(bytes.size());
 }
 

@@ -31,7 +31,8 @@ class Ring {
   // `record` is encoded, its length before it.
   Pushed push(ByteView record) noexcept;
 
-  // Moves whole records, up to `most` bytes, into `into`; tells where records are missing by a record of its own.
+  // Moves whole records, up to `most` bytes, into `into`; tells where records are missing by a record of its
+  // own.
   void take(Bytes& into, std::size_t most);
   // kBlock: there is room again, for all who have been told to wait.
   bool has_room() const;
@@ -52,8 +53,8 @@ class Ring {
   Bytes storage_;
   std::size_t first_ = 0;
   std::size_t used_ = 0;
-  std::uint64_t lost_ = 0;      // since the beginning
-  std::uint64_t untold_ = 0;    // of these, not told of yet
+  std::uint64_t lost_ = 0;    // since the beginning
+  std::uint64_t untold_ = 0;  // of these, not told of yet
   const Overflow overflow_;
   std::atomic<bool> frozen_{false};
 };

@@ -13,7 +13,8 @@ constexpr std::string_view kRule = "------ ----------- ----------- --------- ---
 }  // namespace
 
 void Summary::add(const Record& record) {
-  const std::string name = record.abi == Abi::kI386 ? fmt::format("{} (32 bit)", record.name) : std::string(record.name);
+  const std::string name =
+      record.abi == Abi::kI386 ? fmt::format("{} (32 bit)", record.name) : std::string(record.name);
   if (record.kind == Record::Kind::kCount) {
     Row& row = rows_[name];
     row.calls += record.calls;
@@ -53,10 +54,13 @@ std::string Summary::table(SortBy order) const {
   };
   std::ranges::stable_sort(rows, {}, key);
   const auto line = [&](const Row& row, std::string_view name) {
-    const double share = total.took_ns == 0 ? 0.0 : 100.0 * static_cast<double>(row.took_ns) / static_cast<double>(total.took_ns);
+    const double share = total.took_ns == 0
+                             ? 0.0
+                             : 100.0 * static_cast<double>(row.took_ns) / static_cast<double>(total.took_ns);
     const std::uint64_t each = row.calls == 0 ? 0 : row.took_ns / 1000 / row.calls;
-    return fmt::format("{:6.2f} {:11.6f} {:11} {:9} {:>9} {}\n", share, static_cast<double>(row.took_ns) / 1e9, each,
-                       row.calls, row.errors == 0 ? std::string() : std::to_string(row.errors), name);
+    return fmt::format("{:6.2f} {:11.6f} {:11} {:9} {:>9} {}\n", share,
+                       static_cast<double>(row.took_ns) / 1e9, each, row.calls,
+                       row.errors == 0 ? std::string() : std::to_string(row.errors), name);
   };
   std::string text = "% time     seconds  usecs/call     calls    errors syscall\n";
   text += kRule;

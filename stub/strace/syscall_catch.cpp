@@ -8,10 +8,12 @@ namespace ringside::strace {
 
 using Site = guestos::SyscallSite;
 
-// Where there is no place with the registers at hand right behind the call, the way out of the kernel has them.
+// Where there is no place with the registers at hand right behind the call, the way out of the kernel has
+// them.
 bool SyscallCatch::is_return(Site::Kind kind) const {
   const auto sites = kernel_->syscall_sites();
-  const bool has_result = std::ranges::any_of(sites, [](const Site& s) { return s.kind == Site::Kind::kResult; });
+  const bool has_result =
+      std::ranges::any_of(sites, [](const Site& s) { return s.kind == Site::Kind::kResult; });
   return kind == (has_result ? Site::Kind::kResult : Site::Kind::kLeave);
 }
 

@@ -102,7 +102,8 @@ Result<Options> parse_options(std::string_view lines) {
     if (line.empty()) continue;
     const std::size_t equals = line.find('=');
     const std::string_view key = line.substr(0, equals);
-    const std::string_view value = equals == std::string_view::npos ? std::string_view{} : line.substr(equals + 1);
+    const std::string_view value =
+        equals == std::string_view::npos ? std::string_view{} : line.substr(equals + 1);
     if (!RS_TRY(set(options, filter, key, value))) options.unknown.emplace_back(key);
   }
   options.filter = RS_TRY(Filter::parse(filter));

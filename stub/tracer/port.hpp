@@ -36,7 +36,8 @@ struct ResumeAction {
   GvaRange range;  // kStepRange: go on stepping while RIP is in it
 };
 
-// A probe is a software breakpoint of the monitor's own for one of its tracers: beside what a user sets there.
+// A probe is a software breakpoint of the monitor's own for one of its tracers: beside what a user sets
+// there.
 enum class PointKind : std::uint8_t { kSoftware, kProbe, kHardware, kWrite, kRead, kAccess };
 
 struct PointSpec {
@@ -69,7 +70,7 @@ struct PointActions {
   std::vector<agent::Program> conditions;  // it counts if any of them holds; without one it always does
   std::vector<agent::Program> commands;    // with these: they are run, and nobody stops
   bool persist = false;                    // the commands stay when the tracer leaves, and print to the log
-  std::shared_ptr<Watcher> watcher;        // asked instead of conditions and commands, of which there are none
+  std::shared_ptr<Watcher> watcher;  // asked instead of conditions and commands, of which there are none
 };
 
 enum class AddressSpace : std::uint8_t { kVirtual, kPhysical };

@@ -69,6 +69,7 @@ def main() -> int:
     slower: dict[tuple[str, str], list[float]] = {}
     with Guest(init=SHELL, files=((program, "/bin/loops"), *with_libraries("strace")), gdb=True) as guest:
         runs = Runs(guest)
+        guest.wait_for("guest: init")
         guest.type("echo ready\n")
         guest.wait_for("done")
         for kind in ROUNDS:

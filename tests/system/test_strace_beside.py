@@ -53,6 +53,7 @@ class Beside(case.Case):
     @classmethod
     def setUpClass(cls) -> None:
         cls.guest = Guest(init=SHELL, files=installed(BINARIES), gdb=True, append="norandmaps", memory="512M")
+        cls.guest.wait_for("guest: init")
         cls.say("stty -echo; export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp/work")
         for name, text in programs._TREE.items():
             quoted = text.replace("\n", "\\n").replace('"', '\\"').replace("%", "%%")

@@ -244,7 +244,8 @@ TEST(PlanMechanisms, ABreakpointThatIsHitMostGetsARegister) {
   const PointTable table = table_of({software(0), software(1), software(2), software(3), software(9)});
   const Mechanisms before = plan(table);
   EXPECT_THAT(before.int3, ElementsAre(Gva{9}));
-  for (const std::uint64_t at : {0, 1, 3, 9}) table.claim(kAlice, software(at))->counters->hits = 2 * kBusyHits;
+  for (const std::uint64_t at : {0, 1, 3, 9})
+    table.claim(kAlice, software(at))->counters->hits = 2 * kBusyHits;
   const Mechanisms after = plan(table, before);
   EXPECT_THAT(after.int3, ElementsAre(Gva{2}));
   EXPECT_EQ(after.slots[2], execute(9));
@@ -253,7 +254,8 @@ TEST(PlanMechanisms, ABreakpointThatIsHitMostGetsARegister) {
 TEST(PlanMechanisms, AFewHitsMoreAreNoReasonToChangePlaces) {
   const PointTable table = table_of({software(0), software(1), software(2), software(3), software(9)});
   const Mechanisms before = plan(table);
-  for (const std::uint64_t at : {0, 1, 2, 3}) table.claim(kAlice, software(at))->counters->hits = 2 * kBusyHits;
+  for (const std::uint64_t at : {0, 1, 2, 3})
+    table.claim(kAlice, software(at))->counters->hits = 2 * kBusyHits;
   table.claim(kAlice, software(9))->counters->hits = 2 * kBusyHits + kBusyHits / 2;
   EXPECT_EQ(plan(table, before), before);
 }

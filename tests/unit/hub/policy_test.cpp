@@ -34,9 +34,11 @@ class PolicyTest : public testing::Test {
 
   fakes::FakeMachine machine_{2};
   std::vector<std::string> printed_;
-  Policy policy_{2, machine_.memory(), [this](TracerId who, std::string_view text) {
+  Policy policy_{2, machine_.memory(),
+                 [this](TracerId who, std::string_view text) {
                    printed_.push_back(std::to_string(who.number) + ": " + std::string(text));
-                 }, [] {}};
+                 },
+                 [] {}};
   NobodyListens listener_;
 };
 

@@ -20,7 +20,8 @@ class LinesTest : public testing::Test {
     r.more = more;
     return r;
   }
-  static Record result(std::int32_t pid, std::string_view name, std::string_view text, std::string_view outcome) {
+  static Record result(std::int32_t pid, std::string_view name, std::string_view text,
+                       std::string_view outcome) {
     Record r{.kind = Record::Kind::kReturn, .time_ns = 1'000'500'000, .pid = pid};
     r.name = name;
     r.text = text;
@@ -51,7 +52,10 @@ TEST_F(LinesTest, WhatIsLongerThanTheColumnIsNotPadded) {
 TEST_F(LinesTest, WhatTheKernelFillsInComesAtTheReturn) {
   lines_.add(entry(7, "read", "0", true));
   EXPECT_EQ(shown_, "[pid     7] read(0, ");
-  lines_.add(result(7, "read", "\x1f\"abc\"\x1f" "64", "3"));
+  lines_.add(result(7, "read",
+                    "\x1f\"abc\"\x1f"
+                    "64",
+                    "3"));
   EXPECT_EQ(shown_, "[pid     7] read(0, \"abc\", 64)          = 3\n");
 }
 
@@ -67,7 +71,10 @@ TEST_F(LinesTest, ACallThatAnotherTaskInterruptsIsResumed) {
   lines_.add(entry(7, "wait4", "-1", true));
   lines_.add(entry(8, "close", "1"));
   lines_.add(result(8, "close", "", "0"));
-  lines_.add(result(7, "wait4", "\x1f[{WIFEXITED(s)}]\x1f" "0\x1fNULL", "8"));
+  lines_.add(result(7, "wait4",
+                    "\x1f[{WIFEXITED(s)}]\x1f"
+                    "0\x1fNULL",
+                    "8"));
   EXPECT_EQ(shown_,
             "[pid     7] wait4(-1,  <unfinished ...>\n"
             "[pid     8] close(1)                    = 0\n"
@@ -85,7 +92,9 @@ TEST_F(LinesTest, OneThatIsKilledElsewhereIsResumedWithoutAResult) {
   lines_.add(entry(7, "pause", ""));
   lines_.add(entry(8, "exit_group", "1"));
   lines_.add({.kind = Record::Kind::kExit, .pid = 7, .code = 9});
-  EXPECT_THAT(shown_, HasSubstr("[pid     7] <... pause resumed>)        = ?\n[pid     7] +++ killed by SIGKILL +++\n"));
+  EXPECT_THAT(
+      shown_,
+      HasSubstr("[pid     7] <... pause resumed>)        = ?\n[pid     7] +++ killed by SIGKILL +++\n"));
 }
 
 TEST_F(LinesTest, TimesAreShownAsAskedFor) {
@@ -133,14 +142,18 @@ TEST(JsonLines, ACallIsOneObject) {
   begin.text = "0";
   Record end = begin;
   end.kind = Record::Kind::kReturn;
-  end.text = "\x1f\"\\n\"\x1f" "1";
+  end.text =
+      "\x1f\"\\n\"\x1f"
+      "1";
   end.result = 1;
   end.result_text = "1";
   end.took_ns = 1000;
   EXPECT_EQ(json.add(begin), "");
   EXPECT_EQ(json.add(end),
-            "{\"event\":\"call\",\"time\":5.000000001,\"cpu\":1,\"pid\":7,\"tgid\":6,\"comm\":\"a\\\"b\",\"call\":\"read\","
-            "\"abi\":\"x86-64\",\"args\":[\"0\",\"\\\"\\\\n\\\"\",\"1\"],\"result\":1,\"text\":\"1\",\"took\":0.000001000}\n");
+            "{\"event\":\"call\",\"time\":5.000000001,\"cpu\":1,\"pid\":7,\"tgid\":6,\"comm\":\"a\\\"b\","
+            "\"call\":\"read\","
+            "\"abi\":\"x86-64\",\"args\":[\"0\",\"\\\"\\\\n\\\"\",\"1\"],\"result\":1,\"text\":\"1\","
+            "\"took\":0.000001000}\n");
 }
 
 }  // namespace

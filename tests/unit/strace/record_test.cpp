@@ -80,7 +80,8 @@ TEST(Record, WhatDoesNotFitIsNotWritten) {
 
 // Recorded from a monitor to come: a field 60 with a number, a field 61 with bytes, a kind 99.
 TEST(Record, FieldsAndKindsOfANewerMonitorAreSkipped) {
-  const Bytes bytes{15, 1 << 1, 1, 4 << 1, 10, 0xf8, 0x03 & 0x7f, 42, 0xfb, 0x03, 3, 'a', 'b', 'c', 5 << 1, 12};
+  const Bytes bytes{15,   1 << 1, 1, 4 << 1, 10,  0xf8, 0x03 & 0x7f, 42,
+                    0xfb, 0x03,   3, 'a',    'b', 'c',  5 << 1,      12};
   Bytes fixed = bytes;
   fixed[0] = static_cast<std::uint8_t>(bytes.size() - 1);
   ByteView rest(fixed);

@@ -25,7 +25,8 @@ std::vector<std::int64_t> taken(Ring& ring) {
   std::vector<std::int64_t> all;
   ByteView rest(bytes);
   while (const auto record = decode(rest)) {
-    all.push_back(record->kind == Record::Kind::kLost ? -static_cast<std::int64_t>(record->lost) : record->pid);
+    all.push_back(record->kind == Record::Kind::kLost ? -static_cast<std::int64_t>(record->lost)
+                                                      : record->pid);
   }
   EXPECT_TRUE(rest.empty());
   return all;
