@@ -25,13 +25,25 @@ std::string_view TaskIds::comm() const {
   return {comm_bytes.data(), static_cast<std::size_t>(end - comm_bytes.begin())};
 }
 
+// Numbers and name lie close together: as a rule one walk of the page tables does for all of them.
 std::optional<TaskIds> TaskReader::ids(Gva task, const VirtualMemory& memory) const noexcept {
-  const auto pid = memory.load_at<std::int32_t>(task + at_.pid);
-  const auto tgid = memory.load_at<std::int32_t>(task + at_.tgid);
+  TaskIds ids{.task = task, .pid = 0, .tgid = 0, .comm_bytes = {}, .kernel_thread = false};
+  const auto [first, last] = std::minmax({at_.pid, at_.tgid, at_.comm});
+  std::array<std::uint8_t, 1024> bytes;
+  const std::uint64_t size = last - first + ids.comm_bytes.size();
+  const bool together = size <= bytes.size();
+  if (together && !memory.read(task + first, std::span(bytes).first(size))) return std::nullopt;
+  const auto get = [&](Offset at, auto& value) {
+    const MutableByteView into(reinterpret_cast<std::uint8_t*>(&value), sizeof value);
+    if (!together) return memory.read(task + at, into);
+    std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(at - first), into.size(), into.begin());
+    return true;
+  };
   const auto flags = memory.load_at<std::uint32_t>(task + at_.flags);
-  const auto comm = memory.load_at<std::array<char, 16>>(task + at_.comm);
-  if (!pid || !tgid || !flags || !comm) return std::nullopt;
-  return TaskIds{task, *pid, *tgid, *comm, (*flags & kKernelThread) != 0};
+  if (!flags || !get(at_.pid, ids.pid) || !get(at_.tgid, ids.tgid) || !get(at_.comm, ids.comm_bytes))
+    return std::nullopt;
+  ids.kernel_thread = (*flags & kKernelThread) != 0;
+  return ids;
 }
 
 std::optional<Gva> TaskReader::parent(Gva task, const VirtualMemory& memory) const noexcept {

@@ -15,7 +15,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto kLookAgain = 20ms;  // for the kernel, while it boots
-constexpr auto kGather = 2ms;      // so that many records go into one answer
+constexpr auto kGather = 20ms;     // so that many records go into one answer: each costs the guest some time
 
 }  // namespace
 
