@@ -21,7 +21,6 @@ constexpr auto kAwait = boost::asio::as_tuple(boost::asio::use_awaitable);
 
 Session::Session(Socket socket, std::string label)
     : socket_(std::move(socket)),
-      timer_(socket_.get_executor()),
       patience_(socket_.get_executor()),
       label_(std::move(label)),
       client_(std::make_shared<Client>(*this)),
@@ -92,10 +91,13 @@ void Session::send_notification(std::string_view body) {
 }
 
 void Session::later(std::chrono::milliseconds delay, std::function<void()> what) {
-  timer_.expires_after(delay);
-  timer_.async_wait([self = shared_from_this(), what = std::move(what)](boost::system::error_code error) {
-    if (!error && !self->ended_) what();
-  });
+  // One for each: none puts another off.
+  auto timer = std::make_shared<boost::asio::steady_timer>(socket_.get_executor(), delay);
+  timer->async_wait(
+      [weak = weak_from_this(), timer, what = std::move(what)](boost::system::error_code error) {
+        const auto self = weak.lock();
+        if (!error && self != nullptr && !self->ended_) what();
+      });
 }
 
 void Session::send(std::string_view bytes) {
@@ -150,7 +152,6 @@ void Session::end(std::string_view why) {
   if (std::exchange(ended_, true)) return;
   spdlog::info("{} has left: {}", label_, why);
   client_->disconnected();
-  timer_.cancel();
   patience_.cancel();
   boost::system::error_code ignored;  // the peer may be gone already
   socket_.shutdown(Socket::shutdown_both, ignored);

@@ -47,7 +47,6 @@ class Session final : public Wire, public std::enable_shared_from_this<Session> 
   void write_more();
 
   Socket socket_;
-  boost::asio::steady_timer timer_;     // of later()
   boost::asio::steady_timer patience_;  // with a peer that is to read the last of it
   std::string label_;
   std::shared_ptr<Client> client_;

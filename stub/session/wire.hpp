@@ -15,7 +15,7 @@ class Wire {
   virtual ~Wire() = default;
   virtual void send_packet(std::string_view body) = 0;
   virtual void send_notification(std::string_view body) = 0;
-  // Calls `what` then, unless the connection has ended.
+  // Calls `what` then, unless the connection has ended.  Several may be under way.
   virtual void later(std::chrono::milliseconds delay, std::function<void()> what) = 0;
   // From the next packet on neither side acknowledges.
   virtual void stop_acks() = 0;
