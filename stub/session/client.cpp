@@ -43,7 +43,7 @@ void Client::arrived(Arrived request) {
   }
   waiting_bytes_ += bytes;
   waiting_.push_back(std::move(request));
-  if (strace_ != nullptr) strace_->yield();
+  if (const auto strace = strace_) strace->yield();
   work_off();
 }
 
@@ -138,8 +138,8 @@ void Client::handle(const rsp::InterruptAll&) {
 }
 
 void Client::on_stop(const StopEvent& event) {
-  if (strace_ != nullptr && !running_) {
-    strace_->on_full();
+  if (const auto strace = strace_; strace && event.reason == StopReason::kProbe) {
+    strace->on_full();
     return;
   }
   stopped_ = event;
@@ -155,7 +155,7 @@ void Client::on_stop(const StopEvent& event) {
 
 void Client::on_guest_end(std::string detail) {
   guest_end_ = std::move(detail);
-  if (strace_ != nullptr) strace_->guest_ended();
+  if (const auto strace = strace_) strace->guest_ended();
   if (non_stop_) {
     notices_.push({std::nullopt, rsp::exited_reply(0, agreed_)});
     announce();

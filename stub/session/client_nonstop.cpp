@@ -67,6 +67,7 @@ void Client::resume_each(std::vector<tracer::ResumeAction> actions, const std::v
     notices_.resumed(action.vcpu);
     last_resumed_ = action.vcpu;
   }
+  if (!caught_any_) drop_catch_probes();
   const Result<void> done = port_->resume(std::move(actions));
   if (done) port_->stop(stops);
   reply_result(done);

@@ -11,8 +11,8 @@ namespace ringside::session {
 using strace::SyscallCatch;
 
 void Client::handle(const rsp::StartStrace& request) {
-  if (strace_ != nullptr) {
-    reply_error({Errc::kBusy, "this connection has a strace already: take another one"});
+  if (strace_ != nullptr || catch_ != nullptr) {
+    reply_error({Errc::kBusy, "system calls are traced on this connection already: take another one"});
     return;
   }
   Result<strace::Options> options = strace::parse_options(request.options);
@@ -32,26 +32,32 @@ void Client::handle(const rsp::StartStrace& request) {
   };
   StraceService::Client client{.port = *port_, .answer = std::move(answer), .later = std::move(later)};
   strace_ = std::make_shared<StraceService>(std::move(client), std::move(*options));
+  const auto strace = strace_;  // what is done now may make the client leave
   reply(fmt::format("ringside.strace={};unknown={}", strace::kProtocolVersion, unknown));
-  if (strace_ != nullptr) strace_->start();
+  if (strace_ != nullptr) strace->start();
 }
 
 void Client::handle(const rsp::HaltStrace&) {
-  if (strace_ != nullptr) strace_->halt();
+  if (const auto strace = strace_) strace->halt();
   reply("OK");
 }
 
 void Client::handle(const rsp::ReadRecords& request) {
-  if (strace_ == nullptr) {
+  const auto strace = strace_;
+  if (strace == nullptr) {
     reply_error({Errc::kNotFound, "there is no strace on this connection"});
     return;
   }
-  strace_->read(static_cast<std::size_t>(std::min<std::uint64_t>(request.most, rsp::kPacketSize)));
+  strace->read(static_cast<std::size_t>(std::min<std::uint64_t>(request.most, rsp::kPacketSize)));
 }
 
 // The probes stay as long as calls are caught, though gdb takes the catchpoints away at each stop: the guest
 // does not run meanwhile.
 void Client::handle(const rsp::CatchSyscalls& request) {
+  if (strace_ != nullptr && request.on) {
+    reply_error({Errc::kBusy, "this connection has a strace: catch system calls on another one"});
+    return;
+  }
   SyscallCatch::Numbers wanted;
   if (request.on && request.numbers.empty()) wanted.set();
   for (const std::uint32_t number : request.numbers) {

@@ -212,6 +212,9 @@ void MonitorCommands::release(std::string_view arguments) {
 }
 
 void MonitorCommands::observer(std::string_view) {
+  // What stands on the old port goes with it.
+  client_.strace_.reset();
+  client_.catch_.reset();
   client_.port_ = client_.port_->observer();
   done("you only look on now: the guest does not stop for you, and you change nothing\n");
 }

@@ -50,6 +50,7 @@ void StraceService::arm(std::shared_ptr<const guestos::Kernel> kernel) {
   }
   recorder_ =
       std::make_shared<strace::Recorder>(std::move(kernel), options_, client_.port.vcpu_count(), wake);
+  if (!recorder_->sees_signals()) tell("the kernel does not say where signals are kept: none are shown");
   auto actions = std::make_shared<tracer::PointActions>();
   actions->watcher = recorder_;
   actions_ = std::move(actions);
