@@ -45,7 +45,6 @@ struct SyscallSite {
     kExit,       // rdi: code as for wait4, current is what ends (do_exit)
     kSignalEntry,   // get_signal: rdi = struct ksignal, to be filled
     kSignalReturn,  // behind a call of get_signal: al says whether there is one to handle
-    kExecDone,      // the new program is in place, current->comm is new; before its first instruction
   };
   Kind kind;
   Gva at;

@@ -96,8 +96,6 @@ std::vector<SyscallSite> find_syscall_sites(const SymbolTable& symbols, const Vi
   finder.at_begin(Kind::kExit, "do_exit");
   finder.at_begin(Kind::kSignalEntry, "get_signal");
   finder.behind_calls(Kind::kSignalReturn, "arch_do_signal_or_restart", "get_signal");
-  if (!finder.at_begin(Kind::kExecDone, "proc_exec_connector"))
-    finder.at_begin(Kind::kExecDone, "finalize_exec");
   return finder.take();
 }
 

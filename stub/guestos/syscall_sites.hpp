@@ -2,20 +2,18 @@
 // between them, read from the kernel's text.
 //
 //   kEntry64    do_syscall_64 behind its endbr64: before seccomp and ptrace, one push that can be emulated
-//   kEntry32    ia32_sys_call: all of int 0x80, sysenter and syscall meet there, and only there is orig_ax
-//   set for
-//               each of them and sysenter's 6th argument already fetched from the user's stack.  A call that
-//               seccomp refuses, or with a number beyond the table, does not come there.
+//   kEntry32    ia32_sys_call: all of int 0x80, sysenter and syscall meet there, and only there is orig_ax set
+//               for each of them and sysenter's 6th argument already fetched from the user's stack.  A call
+//               that seccomp refuses, or with a number beyond the table, does not come there.
 //   kResult     syscall_exit_to_user_mode, which every call passes, 64-bit and 32-bit, refused or not.  A new
 //               task passes it too, on its way from ret_from_fork: no call of its own
 //   kResultRax  where that function is inlined: behind each call of x64_sys_call and ia32_sys_call
 //   kLeave      behind `call do_syscall_64` in entry_SYSCALL_64_after_hwframe (a CPU with FRED does not come
-//   there) kNewTask    wake_up_new_task: each task once, with its pid; kernel threads and io workers too
+//               there)
+//   kNewTask    wake_up_new_task: each task once, with its pid; kernel threads and io workers too
 //   kExit       do_exit: each task once, whatever killed it
 //   kSignal…    get_signal, and behind its calls from arch_do_signal_or_restart; other callers are kernel
-//   workers kExecDone   proc_exec_connector: once for each exec that went well, last of all in exec_binprm,
-//   whatever the
-//               format; finalize_exec where it does not exist
+//               workers
 //
 // A site at a traced function's begin lies behind its 5 bytes for ftrace, which the kernel compares before it
 // patches them; the registers are the same there.

@@ -2,10 +2,11 @@
 //
 // Everything here runs on one executor (the hub thread), so there is no lock; vCPU threads post to it.
 //
-//   a stop report     -> which tracers asked for it; each takes its holds; delivered when all it holds is
-//   parked a resume          -> the tracer's holds go; a vCPU whose hold set is empty runs (settle()) insert
-//   or remove  -> an exclusive operation: all vCPUs parked, patch, publish, go on a step over an int3 -> an
-//   exclusive operation in which one vCPU runs for one instruction
+//   a stop report     -> which tracers asked for it; each takes its holds; delivered when all it holds is parked
+//   a resume          -> the tracer's holds go; a vCPU whose hold set is empty runs (settle())
+//   insert or remove  -> an exclusive operation: all vCPUs parked, patch, publish, go on
+//   a step over an int3 that can be passed in no other way
+//                     -> an exclusive operation in which one vCPU runs for one instruction
 #pragma once
 
 #include <atomic>

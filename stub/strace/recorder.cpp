@@ -111,6 +111,7 @@ Recorder::Recorder(std::shared_ptr<const guestos::Kernel> kernel, Options option
       ring_(options_.ring_bytes, options_.overflow),
       desks_(vcpus) {
   if (!options_.trigger.empty()) trigger_ = kernel_->symbol(options_.trigger);
+  signal_info_ = kernel_->member("ksignal", "info");
   for (Desk& desk : desks_) {
     desk.text.resize(kTextBytes);
     desk.result.resize(kTextBytes);
@@ -126,7 +127,7 @@ std::vector<Gva> Recorder::places() const {
   };
   for (const int turn : {0, 1}) {
     for (const Site& site : kernel_->syscall_sites()) {
-      if (rank(site) == turn && site.kind != Kind::kExecDone) places.push_back(site.at);
+      if (rank(site) == turn) places.push_back(site.at);
     }
   }
   if (trigger_) places.push_back(*trigger_);
@@ -161,7 +162,8 @@ std::optional<std::uint64_t> Recorder::on_hit(const tracer::Hit& hit) noexcept {
 void Recorder::handle(Moment& moment, Kind kind) noexcept {
   Shard& shard = shard_of(moment.task);
   const std::lock_guard lock(shard.mutex);
-  if (shard.tasks.size() >= kMostTasksInShard && !shard.tasks.contains(moment.task.value)) return;
+  if (shard.tasks.size() >= kMostTasksInShard && !shard.tasks.contains(moment.task.value))
+    return ring_.lose();
   Task& task = shard.tasks[moment.task.value];
   dispatch(moment, task, kind);
   if (kind != Kind::kExit) return;
@@ -230,8 +232,6 @@ void Recorder::dispatch(Moment& moment, Task& task, Kind kind) noexcept {
       if ((moment.hit.context.core.gpr[x86::kRax] & 0xff) != 0) signal(moment, task);
       task.signal = {};
       return;
-    case Kind::kExecDone:
-      return;
   }
 }
 
@@ -254,18 +254,27 @@ bool Recorder::is_traced(Moment& moment, Task& task) const noexcept {
   return task.traced;
 }
 
-bool Recorder::wants(Moment& moment, const Call& call) const noexcept {
+bool Recorder::wants(Moment& moment) const noexcept {
   if (options_.cpu && *options_.cpu != moment.hit.vcpu.number) return false;
   if (!options_.comm.empty() && moment.ids().comm() != options_.comm) return false;
+  return true;
+}
+
+// -P: a path may lie in a page that is there only when the kernel has read it.
+bool Recorder::has_path(const Moment& moment, const Call& call, bool& certain) const noexcept {
   if (!options_.filter.has_paths()) return true;
-  return options_.filter.wants_paths_of(call, ProcessView(*kernel_, moment.task, moment.hit.memory));
+  const WatchedMemory seen(moment.hit.memory);
+  const bool has = options_.filter.wants_paths_of(call, ProcessView(*kernel_, moment.task, seen));
+  certain = has || !seen.missed();
+  return has;
 }
 
 void Recorder::entry(Moment& moment, Task& task, Abi abi) noexcept {
   if (std::exchange(task.in_call, false))
     calls_under_way_.fetch_sub(1, kRelaxed);  // its return has been missed
   Call call = call_from(moment.regs, abi);
-  if (!wants(moment, call)) return;
+  bool certain = true;
+  if (!wants(moment) || (!has_path(moment, call, certain) && certain)) return;
   call.stack = moment.regs.sp;
   task.in_call = true;
   calls_under_way_.fetch_add(1, kRelaxed);
@@ -280,11 +289,12 @@ void Recorder::entry(Moment& moment, Task& task, Abi abi) noexcept {
   print_entry(task.call, process, options_.style, text);
   // A page that the process has not touched yet will be there when the kernel has read it: then it is shown.
   task.reread = seen.missed();
-  task.kept = task.reread || options_.filter.needs_result();
+  task.doubtful = !certain;
+  task.kept = task.reread || task.doubtful || options_.filter.needs_result();
   if (task.kept) {
-    task.entry.assign(text.view());
+    task.entry.assign(text.finish());
   } else {
-    write_entry(moment, task, text.view());
+    write_entry(moment, task, text.finish());
   }
 }
 
@@ -309,7 +319,7 @@ void Recorder::keep_stack(Moment& moment, Task& task) noexcept {
     text.format("{:#x}\n", (*link)[1]);
     frame = (*link)[0];
   }
-  task.stack.assign(text.view());
+  task.stack.assign(text.finish());
 }
 
 void Recorder::write_entry(Moment& moment, const Task& task, std::string_view text) noexcept {
@@ -326,7 +336,7 @@ void Recorder::write_kept_entry(Moment& moment, const Task& task, const Process&
   if (!task.reread || replaces_memory(task.call)) return write_entry(moment, task, task.entry);
   Text text(moment.desk.text);
   print_entry(task.call, process, options_.style, text);
-  write_entry(moment, task, text.view());
+  write_entry(moment, task, text.finish());
 }
 
 void Recorder::result(Moment& moment, Task& task, std::int64_t value) noexcept {
@@ -339,7 +349,9 @@ void Recorder::result(Moment& moment, Task& task, std::int64_t value) noexcept {
     count(task.call, took);
     return;
   }
+  bool certain = true;
   if (!options_.filter.wants_result(task.call.result)) return;
+  if (task.doubtful && !has_path(moment, task.call, certain)) return;
   const ProcessView process(*kernel_, moment.task, moment.hit.memory);
   if (task.kept) write_kept_entry(moment, task, process);
   Text text(moment.desk.text);
@@ -350,9 +362,9 @@ void Recorder::result(Moment& moment, Task& task, std::int64_t value) noexcept {
   record.abi = task.call.abi;
   record.number = task.call.number;
   record.name = name_of(task.call.abi, task.call.number);
-  record.text = text.view();
+  record.text = text.finish();
   record.result = value;
-  record.result_text = outcome.view();
+  record.result_text = outcome.finish();
   record.took_ns = took;
   record.stack = task.stack;
   write(moment, record);
@@ -372,22 +384,20 @@ void Recorder::new_task(Moment& moment, const Task& parent) noexcept {
 
 void Recorder::exit(Moment& moment, Task& task) noexcept {
   if (options_.count || moment.ids().kernel_thread) return;
-  if (task.in_call && task.kept && !options_.filter.needs_result()) write_entry(moment, task, task.entry);
+  const bool shown = !task.doubtful && !options_.filter.needs_result();
+  if (task.in_call && task.kept && shown) write_entry(moment, task, task.entry);
   if (task.signal.value != 0) signal(moment, task);
   Record record{.kind = Record::Kind::kExit, .time_ns = moment.now};
   record.code = static_cast<std::int32_t>(moment.hit.context.core.gpr[x86::kRdi]);
   if (!options_.filter.needs_result()) write(moment, record);
 }
 
-// struct ksignal ends with the number; before it stand the action and the information, at offsets that BTF
-// knows.
 void Recorder::signal(Moment& moment, Task& task) noexcept {
   constexpr std::size_t kInfoBytes = 48;  // struct kernel_siginfo
   const VirtualMemory& memory = moment.hit.memory;
-  const auto info_at = kernel_->member("ksignal", "info");
-  if (!info_at || task.signal.value == 0 || options_.count) return;
+  if (!signal_info_ || task.signal.value == 0 || options_.count) return;
   std::array<std::uint8_t, kInfoBytes> info;
-  if (!memory.read(task.signal + *info_at, info)) return;
+  if (!memory.read(task.signal + *signal_info_, info)) return;
   std::int32_t number = 0;
   std::copy_n(info.begin(), sizeof number, reinterpret_cast<std::uint8_t*>(&number));
   if (number <= 0 || number > 64 || number == 9 || !options_.filter.wants_signal(number)) return;
@@ -395,7 +405,7 @@ void Recorder::signal(Moment& moment, Task& task) noexcept {
   print_signal(number, info, text);
   Record record{.kind = Record::Kind::kSignal, .time_ns = moment.now};
   record.number = static_cast<std::uint32_t>(number);
-  record.text = text.view();
+  record.text = text.finish();
   write(moment, record);
 }
 
@@ -425,19 +435,13 @@ void Recorder::write_counts() {
   }
 }
 
-void Recorder::note(std::string_view text) {
-  const Record record{.kind = Record::Kind::kNote, .time_ns = now_ns(), .text = text};
-  Bytes bytes(text.size() + 64);
-  if (const auto size = encode(record, bytes)) ring_.push(ByteView(bytes).first(*size));
-}
-
 void Recorder::write(Moment& moment, Record& record) noexcept {
   record.cpu = moment.hit.vcpu.number;
   record.pid = moment.ids().pid;
   record.tgid = moment.ids().tgid;
   record.comm = moment.ids().comm();
   const auto size = encode(record, moment.desk.encoded);
-  if (!size) return;
+  if (!size) return ring_.lose();
   const Ring::Pushed pushed = ring_.push(ByteView(moment.desk.encoded).first(*size));
   moment.is_full = moment.is_full || pushed.full;
   if (pushed.first) wake_();

@@ -41,7 +41,8 @@ class Recorder final : public tracer::Watcher {
   const Options& options() const { return options_; }
   // mode=count: what has been counted so far, as records.
   void write_counts();
-  void note(std::string_view text);
+  // Whether signals can be shown: the kernel says where they are kept.
+  bool sees_signals() const { return signal_info_.has_value(); }
 
  private:
   using Site = guestos::SyscallSite;
@@ -54,11 +55,12 @@ class Recorder final : public tracer::Watcher {
     bool in_call = false;
     Call call;
     std::uint64_t began_ns = 0;
-    Gva signal;           // where get_signal puts what it finds
-    bool kept = false;    // its entry is written at the return
-    bool reread = false;  // and its arguments are read then
-    std::string entry;    // its text
-    std::string stack;    // of the entry, where that is asked for
+    Gva signal;             // where get_signal puts what it finds
+    bool kept = false;      // its entry is written at the return
+    bool reread = false;    // and its arguments are read then
+    bool doubtful = false;  // so is whether it has a path that is asked for
+    std::string entry;      // its text
+    std::string stack;      // of the entry, where that is asked for
   };
   struct Shard {
     std::mutex mutex;
@@ -86,7 +88,8 @@ class Recorder final : public tracer::Watcher {
   void keep_stack(Moment& moment, Task& task) noexcept;
   bool concerns(Moment& moment, Kind kind) const noexcept;
   bool is_traced(Moment& moment, Task& task) const noexcept;
-  bool wants(Moment& moment, const Call& call) const noexcept;
+  bool wants(Moment& moment) const noexcept;
+  bool has_path(const Moment& moment, const Call& call, bool& certain) const noexcept;
   void count(const Call& call, std::uint64_t took_ns) noexcept;
   void write_kept_entry(Moment& moment, const Task& task, const Process& process) noexcept;
   void write_entry(Moment& moment, const Task& task, std::string_view text) noexcept;
@@ -98,6 +101,7 @@ class Recorder final : public tracer::Watcher {
   std::function<void()> wake_;
   Ring ring_;
   std::optional<Gva> trigger_;
+  std::optional<std::uint64_t> signal_info_;  // of siginfo in struct ksignal
   std::atomic<std::int64_t> calls_under_way_{0};
   std::vector<Desk> desks_;  // by vCPU
   std::array<Shard, kShards> shards_;

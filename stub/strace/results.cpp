@@ -214,6 +214,15 @@ bool names_state(const Printer& printer) {
   return at != 0 && printer.load<std::uint8_t>(at).has_value();
 }
 
+// Signals 1 to 32 in a word.
+void print_mask(Printer& printer, std::string_view what) {
+  const auto mask = static_cast<std::uint32_t>(printer.call().result);
+  printer.hex(mask);
+  printer.text(what);
+  printer.signal_set(bytes_of(mask));
+  printer.text(")");
+}
+
 void print_value(Printer& printer, ResultKind kind) {
   constexpr Name kClockStates[] = {{0, "TIME_OK"},  {1, "TIME_INS"},  {2, "TIME_DEL"},
                                    {3, "TIME_OOP"}, {4, "TIME_WAIT"}, {5, "TIME_ERROR"}};
@@ -256,6 +265,10 @@ void print_value(Printer& printer, ResultKind kind) {
       printer.text(" (");
       print_io_priority(printer, static_cast<std::uint32_t>(value));
       return printer.text(")");
+    case ResultKind::kMask:
+      return print_mask(printer, " (mask ");
+    case ResultKind::kOldMask:
+      return print_mask(printer, " (old mask ");
     case ResultKind::kPersonality:
       printer.hex(value);
       printer.text(" (");

@@ -45,13 +45,15 @@ Ring::Pushed Ring::push(ByteView record) noexcept {
   return {.first = was_empty, .full = overflow_ == Overflow::kBlock && used_ > storage_.size() / 2};
 }
 
+void Ring::lose() noexcept {
+  const std::lock_guard lock(mutex_);
+  ++lost_;
+  ++untold_;
+}
+
 void Ring::take(Bytes& into, std::size_t most) {
   const std::lock_guard lock(mutex_);
-  if (overflow_ == Overflow::kOverwrite && untold_ > 0) {
-    std::array<std::uint8_t, kLostRecordBytes> lost;
-    const std::size_t size = encode_lost(std::exchange(untold_, 0), lost);
-    into.insert(into.end(), lost.begin(), lost.begin() + static_cast<std::ptrdiff_t>(size));
-  }
+  if (overflow_ == Overflow::kOverwrite) tell_losses(into);
   while (used_ > 0) {
     const std::size_t size = size_of_first();
     if (!into.empty() && into.size() + size > most) return;
@@ -59,6 +61,14 @@ void Ring::take(Bytes& into, std::size_t most) {
     into.resize(at + size);
     copy_out(MutableByteView(into).subspan(at));
   }
+  tell_losses(into);  // behind all that is there
+}
+
+void Ring::tell_losses(Bytes& into) {
+  if (untold_ == 0) return;
+  std::array<std::uint8_t, kLostRecordBytes> lost;
+  const std::size_t size = encode_lost(std::exchange(untold_, 0), lost);
+  into.insert(into.end(), lost.begin(), lost.begin() + static_cast<std::ptrdiff_t>(size));
 }
 
 bool Ring::has_room() const {

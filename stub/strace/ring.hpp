@@ -31,6 +31,9 @@ class Ring {
   // `record` is encoded, its length before it.
   Pushed push(ByteView record) noexcept;
 
+  // A record that could not even be made.
+  void lose() noexcept;
+
   // Moves whole records, up to `most` bytes, into `into`; tells where records are missing by a record of its
   // own.
   void take(Bytes& into, std::size_t most);
@@ -43,6 +46,7 @@ class Ring {
   void freeze() { frozen_.store(true, std::memory_order_relaxed); }
 
  private:
+  void tell_losses(Bytes& into);
   std::size_t size_of_first() const;
   void copy_in(ByteView bytes);
   void copy_out(MutableByteView bytes);

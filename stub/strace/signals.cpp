@@ -138,6 +138,8 @@ void print_old_sigset_value(Printer& printer, unsigned at) {
   print_old_set(printer, printer.uint_arg(at + 2));
 }
 
+void print_old_sigset_word(Printer& printer, unsigned at) { print_old_set(printer, printer.uint_arg(at)); }
+
 // pselect6's sixth argument: a set's address and size.
 void print_sigmask_argument(Printer& printer, unsigned at) {
   const std::uint64_t where = printer.arg(at);

@@ -27,6 +27,8 @@ enum class ResultKind : std::uint8_t {
   kIoctl,
   kIoprio,
   kMembarrier,
+  kMask,
+  kOldMask,
   kPersonality,
   kPolicy,
   kPoll,

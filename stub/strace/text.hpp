@@ -37,6 +37,13 @@ class Text {
     cut_ = cut_ || done.size > room;
   }
 
+  // All of it; what has been cut off shows as "...".
+  std::string_view finish() noexcept {
+    constexpr std::string_view kMore = "...";
+    if (cut_ && used_ >= kMore.size())
+      std::memcpy(storage_.data() + used_ - kMore.size(), kMore.data(), kMore.size());
+    return view();
+  }
   std::string_view view() const { return {storage_.data(), used_}; }
   bool cut() const { return cut_; }
 

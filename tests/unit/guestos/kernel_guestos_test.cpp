@@ -90,7 +90,7 @@ TEST_F(RealKernels, HaveEverySiteAroundSystemCalls) {
     const auto kernel = recognise(memory, memory.begin());
     ASSERT_TRUE(kernel) << kernel.error().text;
     for (const Kind kind : {Kind::kEntry64, Kind::kEntry32, Kind::kLeave, Kind::kNewTask, Kind::kExit,
-                            Kind::kSignalEntry, Kind::kSignalReturn, Kind::kExecDone}) {
+                            Kind::kSignalEntry, Kind::kSignalReturn}) {
       EXPECT_THAT(sites_of(**kernel, kind), SizeIs(1)) << static_cast<int>(kind);
     }
     const std::size_t results = sites_of(**kernel, Kind::kResult).size();
