@@ -53,16 +53,16 @@ class Show {
   Show(const StraceOptions& options, std::FILE* out)
       : options_(options), out_(out), lines_(options.lines, [this](std::string_view text) { write(text); }) {}
 
-  // False when nobody reads it any more.
+  // False when it cannot be written.
   bool add(ByteView records) {
     while (const auto record = strace::decode(records)) add(*record);
     return std::fflush(out_) == 0;
   }
-  void end() {
+  bool end() {
     using enum StraceOptions::Show;
     if (options_.show == kLines || options_.show == kBoth) lines_.end();
     if (options_.show == kSummary || options_.show == kBoth) write(summary_.table(options_.sort));
-    std::fflush(out_);
+    return std::fflush(out_) == 0;
   }
 
  private:
@@ -121,6 +121,10 @@ Result<std::string> next_answer(Remote& remote, bool& halted) {
   return records;
 }
 
+Unexpected<Error> cannot_write(const StraceOptions& options) {
+  return fail_errno("write " + (options.output.empty() ? "to stdout" : options.output), errno);
+}
+
 Result<void> trace(const StraceOptions& options) {
   const File out = RS_TRY(open_output(options.output));
   const auto remote = RS_TRY(Remote::connect(options.address));
@@ -136,11 +140,10 @@ Result<void> trace(const StraceOptions& options) {
     }
     const auto records = rsp::unescape(std::string_view(*answer).substr(answer->empty() ? 0 : 1));
     if (!records) return fail(Errc::kMalformed, "records that cannot be read");
-    more = answer->starts_with('m') && show.add(*records);
-    if (!more && answer->starts_with('l')) show.add(*records);
+    if (!show.add(*records)) return cannot_write(options);
+    more = answer->starts_with('m');
   }
-  show.end();
-  return {};
+  return show.end() ? Result<void>() : cannot_write(options);
 }
 
 }  // namespace

@@ -64,11 +64,11 @@ Result<StraceOptions> StraceArguments::finish() const {
     const std::string key = equals == std::string::npos ? "trace" : expression.substr(0, equals);
     const std::string value = expression.substr(equals == std::string::npos ? 0 : equals + 1);
     if (key == "t" || key == "trace") {
-      wish("trace", value);
+      options.wishes.push_back("trace=" + value);
     } else if (key == "s" || key == "signal" || key == "signals") {
-      wish("signal", value);
+      options.wishes.push_back("signal=" + value);
     } else if (key == "status") {
-      wish("status", value);
+      options.wishes.push_back("status=" + value);
     } else {
       return fail(Errc::kMalformed, fmt::format("-e {}: use trace=, signal= or status=", expression));
     }
