@@ -185,7 +185,10 @@ TEST_F(Registers, VectorRegistersRoundTripWhereTheCpuHasThem) {
 }
 
 TEST_F(Registers, PkruRoundTripsWhereTheCpuHasIt) {
-  if (!read_all().available(Reg::kPkru)) GTEST_SKIP() << "this CPU has no protection keys";
+  if (!read_all().available(Reg::kPkru)) {
+    EXPECT_FALSE(vcpu().write(Reg::kPkru, Bytes(4)));
+    return;
+  }
   must_write(Reg::kPkru, 0x55555554);
   pass_through_kvm();
   EXPECT_EQ(read_all().u64(Reg::kPkru), 0x55555554u);

@@ -17,8 +17,8 @@ _VOLATILE = [
 ]
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,16}\b")
 # Calls whose results say how much time or luck there was.
-_RESULT = re.compile(r"^(times|time|getrandom|sched_getaffinity|clock_\w+|sysinfo|ioprio_get|gettimeofday|alarm|brk|"
-                     r"rt_sigreturn)\(")
+_RESULT = re.compile(r"^(times|time|getrandom|sched_getaffinity|clock_\w+|sysinfo|ioprio_get|gettimeofday|alarm|brk)\(")
+_RESTORED = re.compile(r"^(rt_sigreturn\(.*\)) = .*")  # the result of whatever the signal came behind
 _RANDOM = re.compile(r'^getrandom\(".*?"(\.\.\.)?, ')
 # Process numbers: results, members, arguments.
 _PROCESS = [re.compile(text) for text in (
@@ -41,6 +41,7 @@ def normalise(line: str, names: dict[int, str]) -> str:
     line = _TEMPORARY.sub("/tmp/ccTEMPOR", line)
     if _RESULT.match(line):
         line = re.sub(r"\) = -?[\dx][0-9a-f]*( \(.*\))?$", ") = #", line)
+    line = _RESTORED.sub(r"\1 = #", line)
     for pattern in _PROCESS:
         line = pattern.sub(lambda m: m[1] + names.get(int(m[2]), "#" if m[1].startswith("getppid") else m[2]), line)
     return line

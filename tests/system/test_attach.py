@@ -16,28 +16,11 @@ TICK = r"tick [0-9]+\r?\n"
 COMPLAINT = r"(?i)\berror\b|closed|refused|timed out|bogus"  # of gdb's; the guest may well stand in error_entry
 
 
-class WithARunningGuest(case.Case):
-    """One guest for all tests of a class; each leaves it running, and alone."""
-
-    guest: Guest
-    cpus = 2
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.guest = Guest(init=TICKING, cpus=cls.cpus, gdb=True)
-        cls.guest.wait_for(TICK)
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.guest.end()
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.assertTrue(self.guest.running, self.guest.stderr)
+class WithARunningGuest(case.TickingCase):
+    """Each test leaves it running, and alone."""
 
     def tearDown(self) -> None:
         super().tearDown()
-        self.runs()
         # A connection that has just been dropped may take a moment until the other side has seen it.
         end = time.monotonic() + self.guest.patience(5)
         while self.tracers() != 1 and time.monotonic() < end:

@@ -16,7 +16,8 @@ from harness.guest import Guest, Stream
 import cache  # noqa: E402  (the lab's; harness.place has it on the path)
 
 PRELUDE = ["set confirm off", "set pagination off", "set width 0", "set style enabled off", "set height 0",
-           "set debuginfod enabled off", "set print thread-events off"]
+           "set debuginfod enabled off", "set print thread-events off",
+           "set remotetimeout 30"]  # with 2 s gdb asks again where the place is slow, and is confused by two answers
 # Reading 590 MB of DWARF costs a gdb 2 s, each time; an index kept in the cache a quarter of that.
 _INDEX = ["set index-cache directory {}", "set index-cache enabled on"]
 _MARK = "@@ringside-test"

@@ -111,17 +111,22 @@ TEST_F(HubMemory, AReadOfARunningVcpuIsAnsweredWhenItsThreadHasTime) {
 TEST_F(HubMemory, QuestionsMayOutliveTheirTracer) {
   resume_all(*tracer_);
   machine_.prompt = false;
-  tracer_->port->read_memory(VcpuId{0}, AddressSpace::kVirtual, Gva{kCode}, 1, [](Result<Bytes>) {});
-  tracer_->port->read_registers(VcpuId{0}, RegGroup::kCore, [](Result<const x86::RegisterFile*>) {});
-  tracer_->port->search_memory(VcpuId{0}, AddressSpace::kVirtual, Gva{kCode}, 16, {0x77},
-                               [](Result<std::optional<Gva>>) {});
-  tracer_->port->kernel_slide(VcpuId{0}, [](Result<std::optional<tracer::KernelSlide>>) {});
-  tracer_->port->disassemble(VcpuId{0}, AddressSpace::kVirtual, Gva{kCode}, 1, [](Result<std::string>) {});
+  int answers = 0;
+  const auto count = [&answers](const auto&) { ++answers; };
+  tracer_->port->read_memory(VcpuId{0}, AddressSpace::kVirtual, Gva{kCode}, 1, count);
+  tracer_->port->read_registers(VcpuId{0}, RegGroup::kCore, count);
+  tracer_->port->search_memory(VcpuId{0}, AddressSpace::kVirtual, Gva{kCode}, 16, {0x77}, count);
+  tracer_->port->kernel_slide(VcpuId{0}, count);
+  tracer_->port->disassemble(VcpuId{0}, AddressSpace::kVirtual, Gva{kCode}, 1, count);
   poll();
+  EXPECT_EQ(answers, 0);
   detach(tracer_);
-  while (vcpu(0).answer_post()) poll();
+  int posts = 0;
+  for (; vcpu(0).answer_post(); ++posts) poll();
   poll();
-  SUCCEED();
+  EXPECT_EQ(posts, 5);
+  EXPECT_EQ(answers, 5);  // each exactly once, with nobody there any more
+  EXPECT_TRUE(vcpu(0).running());
 }
 
 TEST_F(HubMemory, RegistersAreThoseOfTheirVcpu) {
