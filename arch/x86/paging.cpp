@@ -62,16 +62,16 @@ bool is_address(PagingMode mode, Gva at) {
 
 class Walker {
  public:
-  Walker(const PagingState& state, Gva at, const PhysicalMemory& memory) noexcept
-      : state_(state), at_(at), memory_(memory), mode_(paging_mode(state)), shape_(shape_of(mode_)) {}
+  // `trace`: where the entries go that are read; null where nobody wants them.
+  Walker(const PagingState& state, Gva at, const PhysicalMemory& memory, WalkLevels* trace) noexcept
+      : state_(state),
+        at_(at),
+        memory_(memory),
+        mode_(paging_mode(state)),
+        shape_(shape_of(mode_)),
+        trace_(trace) {}
 
-  WalkLevels run() noexcept {
-    out_.result = result();
-    return out_;
-  }
-
- private:
-  WalkResult result() noexcept {
+  WalkResult run() noexcept {
     if (!is_address(mode_, at_)) return unexpected(WalkFault{Why::kNonCanonical, 0});
     if (mode_ == PagingMode::kNone) return Leaf{Gpa{at_.value}, kPageSize, true, true, true, true, true};
     std::uint64_t table = state_.cr3 & shape_.table_mask;
@@ -87,6 +87,7 @@ class Walker {
     return unexpected(WalkFault{});  // unreachable: level 1 is always a leaf
   }
 
+ private:
   unsigned page_bits(std::uint8_t level) const { return 12u + (level - 1u) * shape_.index_bits; }
   std::uint64_t address_mask() const { return shape_.entry_bytes == 4 ? kAddress32 : kAddress64; }
 
@@ -95,7 +96,7 @@ class Walker {
     const Gpa where{table + index * shape_.entry_bytes};
     const auto entry = shape_.entry_bytes == 4 ? widened(memory_.load_at<std::uint32_t>(where))
                                                : memory_.load_at<std::uint64_t>(where);
-    if (entry) out_.storage[out_.count++] = {level, where, *entry};
+    if (entry && trace_ != nullptr) trace_->storage[trace_->count++] = {level, where, *entry};
     return entry;
   }
 
@@ -148,7 +149,7 @@ class Walker {
   PagingMode mode_;
   Shape shape_;
   Leaf leaf_{{}, 0, true, true, true, true, false};
-  WalkLevels out_;
+  WalkLevels* trace_;
 };
 
 // The longest run from `at` that lies in one page, at most `wanted`.
@@ -168,11 +169,13 @@ PagingMode paging_mode(const PagingState& state) noexcept {
 }
 
 WalkLevels walk_levels(const PagingState& state, Gva at, const PhysicalMemory& memory) noexcept {
-  return Walker(state, at, memory).run();
+  WalkLevels levels;
+  levels.result = Walker(state, at, memory, &levels).run();
+  return levels;
 }
 
 WalkResult walk(const PagingState& state, Gva at, const PhysicalMemory& memory) noexcept {
-  return walk_levels(state, at, memory).result;
+  return Walker(state, at, memory, nullptr).run();
 }
 
 std::size_t read_virtual(const PagingState& state, Gva from, MutableByteView to,

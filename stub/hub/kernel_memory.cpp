@@ -16,10 +16,15 @@ x86::PagingState KnownKernel::paging(const PhysicalMemory& memory) const noexcep
 }
 
 bool KernelMemory::read(Gva from, MutableByteView to) const noexcept {
-  if (const auto where = image_.find(from); where && to.size() <= image_.bytes - (from - image_.text)) {
-    return read_own_physical(memory_, *points_, *where, to);
+  return read_kernel(image_, paging_, memory_, *points_, from, to);
+}
+
+bool read_kernel(const ImagePlace& image, const x86::PagingState& paging, const PhysicalMemory& memory,
+                 const PointSnapshot& points, Gva from, MutableByteView to) noexcept {
+  if (const auto where = image.find(from); where && to.size() <= image.bytes - (from - image.text)) {
+    return read_own_physical(memory, points, *where, to);
   }
-  return read_own_bytes(paging_, memory_, *points_, from, to);
+  return read_own_bytes(paging, memory, points, from, to);
 }
 
 }  // namespace ringside::hub

@@ -38,6 +38,10 @@ struct KnownKernel {
   x86::PagingState paging(const PhysicalMemory& memory) const noexcept;
 };
 
+// What the kernel has at `from`, all or nothing, whatever of ours is inserted.
+bool read_kernel(const ImagePlace& image, const x86::PagingState& paging, const PhysicalMemory& memory,
+                 const PointSnapshot& points, Gva from, MutableByteView to) noexcept;
+
 class KernelMemory final : public VirtualMemory {
  public:
   // Borrows the physical memory.

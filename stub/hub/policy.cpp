@@ -105,7 +105,7 @@ api::Verdict Policy::before_run(api::VcpuAccess& vcpu, api::DebugExit& exit) noe
   PerVcpu& state = vcpus_.at(vcpu.id().number);
   state.run.wanted.clear();
   state.step.cancel();
-  state.guests_int3 = false;
+  state.guests_int3 = state.armed = false;
   return enter(vcpu, state, pass_reported(vcpu, state, exit));
 }
 
@@ -113,17 +113,19 @@ api::Verdict Policy::pass_reported(api::VcpuAccess& vcpu, PerVcpu& state, api::D
   const RunContext& run = state.run;
   if (!run.pass_breakpoint) return api::Verdict::kResume;
   const Site* site = run.alone ? nullptr : site_here(vcpu, run);
-  if (site != nullptr) return pass_int3(vcpu, state, site->place(vcpu.context().linear_rip()), exit);
+  if (site != nullptr) return pass_int3(vcpu, state, site->place(vcpu.linear_rip()), exit);
   pass_slot(vcpu);
   return api::Verdict::kResume;
 }
 
 // Before the guest goes on: what the debug hardware does meanwhile.
 api::Verdict Policy::enter(api::VcpuAccess& vcpu, PerVcpu& state, api::Verdict verdict) {
+  if (state.step.active()) state.armed = false;
   if (verdict != api::Verdict::kResume || state.step.active()) return verdict;
   if (state.run.step) {
     state.step.begin(vcpu, *state.run.points, wish_of(state.run), *state.registers);
-  } else {
+    state.armed = false;
+  } else if (!std::exchange(state.armed, true)) {
     vcpu.set_debug(wish_of(state.run));
   }
   return verdict;
@@ -137,7 +139,7 @@ bool Policy::unfinished(api::VcpuAccess& vcpu) noexcept {
 
 // The int3 of ours that the vCPU stands at.
 const Site* Policy::site_here(api::VcpuAccess& vcpu, const RunContext& run) const {
-  const x86::CpuContext context = vcpu.context();
+  const x86::CpuContext& context = vcpu.context();
   const x86::WalkResult leaf = x86::walk(context.paging, context.linear_rip(), memory_);
   return leaf ? run.points->site(leaf->gpa) : nullptr;
 }
@@ -162,11 +164,9 @@ api::Verdict Policy::decide(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExi
 // Asks everyone who has a breakpoint here; true when somebody wants the vCPU to stop.
 bool Policy::wanted(api::VcpuAccess& vcpu, PerVcpu& state, const Place& place) {
   const Meter meter(place);
-  const x86::CpuContext context = vcpu.context();
-  VcpuEnvironment environment(vcpu, context, memory_, *state.run.points, *state.registers, print_,
-                              state.run.kernel.get());
-  const VcpuMemory seen(context.paging, memory_, *state.run.points);
-  const tracer::Hit hit{.vcpu = vcpu.id(), .at = place.at, .context = context, .memory = seen};
+  const KnownKernel* kernel = state.run.kernel.get();
+  VcpuEnvironment environment(vcpu, memory_, *state.run.points, *state.registers, print_, kernel);
+  const VcpuHit hit(vcpu, place.at, memory_, *state.run.points, kernel);
   bool any = false;
   for (const Place::Wish& wish : place.wishes) {
     Judgement judgement = judge(wish, environment, hit);
@@ -183,7 +183,7 @@ bool Policy::wanted(api::VcpuAccess& vcpu, PerVcpu& state, const Place& place) {
 api::Verdict Policy::on_int3(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit) {
   const Site* site = state.run.alone ? nullptr : site_here(vcpu, state.run);
   if (site == nullptr) return let_guest_have_int3(vcpu, state);
-  const Place* place = site->place(vcpu.context().linear_rip());
+  const Place* place = site->place(vcpu.linear_rip());
   if (place != nullptr) {
     const bool stops = wanted(vcpu, state, *place);
     if (has_become_busy(*place)) busy_();
@@ -202,6 +202,7 @@ api::Verdict Policy::let_guest_have_int3(api::VcpuAccess& vcpu, PerVcpu& state) 
   state.guests_int3 = state.step.begin(vcpu, *state.run.points, wish, *state.registers);
   if (state.guests_int3) return api::Verdict::kResume;
   state.step.cancel();
+  state.armed = false;
   return vcpu.reinject_int3() ? api::Verdict::kResume : api::Verdict::kStop;
 }
 
@@ -250,12 +251,12 @@ api::Verdict Policy::on_trap(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugEx
   RunContext& run = state.run;
   const bool stepped = run.step && (exit.dr6 & x86::dr6::kBs) != 0;
   // A breakpoint that a step comes to is met by it, whatever the CPU says: some report both at once.
-  if (stepped) exit.dr6 |= slots_here(*run.points, vcpu.context().linear_rip());
-  const std::uint8_t slots = x86::hits(exit.dr6, x86::encode_dr7(run.points->slots));
+  if (stepped) exit.dr6 |= slots_here(*run.points, vcpu.linear_rip());
+  const std::uint8_t slots = x86::hits(exit.dr6);
   bool data = false;
   bool execution = false;
   for (std::size_t i = 0; i < run.points->slots.size(); ++i) {
-    if ((slots >> i & 1u) == 0) continue;
+    if ((slots >> i & 1u) == 0 || !run.points->slots[i]) continue;
     const Place* place = run.points->slot_places[i].get();
     if (place == nullptr) {
       data = true;
@@ -269,7 +270,7 @@ api::Verdict Policy::on_trap(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugEx
     // Not ours: the guest single-steps one of its own processes, or executed int1.
     return vcpu.reinject_debug_trap(exit.dr6) ? api::Verdict::kResume : api::Verdict::kStop;
   }
-  const bool goes_on = run.range && run.range->contains(vcpu.context().linear_rip());
+  const bool goes_on = run.range && run.range->contains(vcpu.linear_rip());
   if (run.step && (stepped || !execution) && !goes_on) return api::Verdict::kStop;
   if (execution) pass_slot(vcpu);  // a fault, before the instruction (SDM 3B 17.3.1.1)
   return api::Verdict::kResume;

@@ -63,6 +63,7 @@ class Policy final : public api::DebugPolicy {
     Stepper stepper;
     SingleStep step;
     bool guests_int3 = false;  // the step is of an int3 that the guest gets
+    bool armed = false;        // the debug hardware does what `run` wants, and nothing else
     std::unique_ptr<x86::RegisterFile> registers = std::make_unique<x86::RegisterFile>();
   };
 

@@ -40,16 +40,24 @@ bool read_own_bytes(const x86::PagingState& paging, const PhysicalMemory& memory
   return true;
 }
 
+bool VcpuHit::read(Gva from, MutableByteView to) const noexcept {
+  constexpr std::uint64_t kKernelHalf = std::uint64_t{1} << 63;
+  if (kernel_ == nullptr || !kernel_->page_table || from.value < kKernelHalf) {
+    return read_own_bytes(vcpu_.context().paging, memory_, points_, from, to);
+  }
+  return read_kernel(kernel_->image, kernel_->paging(memory_), memory_, points_, from, to);
+}
+
 bool VcpuEnvironment::read_memory(Gva at, MutableByteView into) noexcept {
-  return read_own_bytes(context_.paging, memory_, points_, at, into);
+  return read_own_bytes(vcpu_.context().paging, memory_, points_, at, into);
 }
 
 std::optional<std::uint64_t> VcpuEnvironment::read_register(unsigned number) noexcept {
-  if (number < kGprOf.size()) return context_.core.gpr[kGprOf[number]];
+  if (number < kGprOf.size()) return vcpu_.core().gpr[kGprOf[number]];
   const auto reg = x86::by_number(number);
   if (!reg) return std::nullopt;
-  if (*reg == x86::Reg::kRip) return context_.core.rip;
-  if (*reg == x86::Reg::kEflags) return context_.core.rflags & 0xffffffffu;
+  if (*reg == x86::Reg::kRip) return vcpu_.core().rip;
+  if (*reg == x86::Reg::kEflags) return vcpu_.core().rflags & 0xffffffffu;
   const x86::RegInfo& info = x86::info(*reg);
   if (info.bytes > 8) return std::nullopt;
   if (!fetched_.contains(info.group)) {

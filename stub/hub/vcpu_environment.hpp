@@ -12,6 +12,7 @@
 #include "stub/agent/environment.hpp"
 #include "stub/hub/kernel_memory.hpp"
 #include "stub/hub/snapshot.hpp"
+#include "stub/tracer/port.hpp"
 #include "stub/tracer/variables.hpp"
 #include "vmm/api/vcpu.hpp"
 
@@ -27,34 +28,37 @@ bool read_own_bytes(const x86::PagingState& paging, const PhysicalMemory& memory
 bool read_own_physical(const PhysicalMemory& memory, const PointSnapshot& points, Gpa at,
                        MutableByteView into) noexcept;
 
-// The same as what a vCPU sees.  Borrows everything.
-class VcpuMemory final : public VirtualMemory {
+// A breakpoint hit.  Borrows everything.
+class VcpuHit final : public tracer::Hit, private VirtualMemory {
  public:
-  VcpuMemory(const x86::PagingState& paging, const PhysicalMemory& memory, const PointSnapshot& points)
-      : paging_(paging), memory_(memory), points_(points) {}
-  bool read(Gva from, MutableByteView to) const noexcept override {
-    return read_own_bytes(paging_, memory_, points_, from, to);
-  }
+  // `kernel`: null while it is not known.
+  VcpuHit(api::VcpuAccess& vcpu, Gva at, const PhysicalMemory& memory, const PointSnapshot& points,
+          const KnownKernel* kernel)
+      : vcpu_(vcpu), at_(at), memory_(memory), points_(points), kernel_(kernel) {}
+
+  VcpuId vcpu() const noexcept override { return vcpu_.id(); }
+  Gva at() const noexcept override { return at_; }
+  const x86::CoreRegs& core() const noexcept override { return vcpu_.core(); }
+  const x86::CpuContext& context() const noexcept override { return vcpu_.context(); }
+  const VirtualMemory& memory() const noexcept override { return *this; }
 
  private:
-  const x86::PagingState& paging_;
+  // The kernel's half is the same in every address space: for that the vCPU need not be asked for its own.
+  [[nodiscard]] bool read(Gva from, MutableByteView to) const noexcept override;
+
+  api::VcpuAccess& vcpu_;
+  Gva at_;
   const PhysicalMemory& memory_;
   const PointSnapshot& points_;
+  const KnownKernel* kernel_;
 };
 
 class VcpuEnvironment final : public agent::Environment {
  public:
   // All are borrowed for as long as this lives; `registers` is a place to put what is fetched.
-  VcpuEnvironment(api::VcpuAccess& vcpu, const x86::CpuContext& context, const PhysicalMemory& memory,
-                  const PointSnapshot& points, x86::RegisterFile& registers, const PrintSink& sink,
-                  const KnownKernel* kernel)
-      : vcpu_(vcpu),
-        context_(context),
-        memory_(memory),
-        points_(points),
-        registers_(registers),
-        sink_(sink),
-        kernel_(kernel) {}
+  VcpuEnvironment(api::VcpuAccess& vcpu, const PhysicalMemory& memory, const PointSnapshot& points,
+                  x86::RegisterFile& registers, const PrintSink& sink, const KnownKernel* kernel)
+      : vcpu_(vcpu), memory_(memory), points_(points), registers_(registers), sink_(sink), kernel_(kernel) {}
 
   // Whose expression runs next.
   void serve(const Place::Wish& wish) { wish_ = &wish; }
@@ -69,7 +73,6 @@ class VcpuEnvironment final : public agent::Environment {
   std::optional<std::uint64_t> read_task_variable(tracer::Variable variable) const noexcept;
 
   api::VcpuAccess& vcpu_;
-  const x86::CpuContext& context_;
   const PhysicalMemory& memory_;
   const PointSnapshot& points_;
   x86::RegisterFile& registers_;

@@ -93,11 +93,11 @@ struct Recorder::Moment {
 
   // Most hits end before anybody asks.
   const guestos::TaskIds& ids() {
-    if (!known_ids) known_ids = kernel.task_ids(task, hit.memory).value_or(guestos::TaskIds{.task = task});
+    if (!known_ids) known_ids = kernel.task_ids(task, hit.memory()).value_or(guestos::TaskIds{.task = task});
     return *known_ids;
   }
   bool load_regs(x86::Gpr where) {
-    const auto loaded = hit.memory.load_at<PtRegs>({hit.context.core.gpr[where]});
+    const auto loaded = hit.memory().load_at<PtRegs>({hit.core().gpr[where]});
     if (loaded) regs = *loaded;
     return loaded.has_value();
   }
@@ -106,6 +106,7 @@ struct Recorder::Moment {
 Recorder::Recorder(std::shared_ptr<const guestos::Kernel> kernel, Options options, std::size_t vcpus,
                    std::function<void()> wake)
     : kernel_(std::move(kernel)),
+      sites_(kernel_->syscall_sites().begin(), kernel_->syscall_sites().end()),
       options_(std::move(options)),
       wake_(std::move(wake)),
       ring_(options_.ring_bytes, options_.overflow),
@@ -126,7 +127,7 @@ std::vector<Gva> Recorder::places() const {
     return site.kind == Kind::kEntry64 || site.kind == Kind::kResult ? 0 : 1;
   };
   for (const int turn : {0, 1}) {
-    for (const Site& site : kernel_->syscall_sites()) {
+    for (const Site& site : sites_) {
       if (rank(site) == turn) places.push_back(site.at);
     }
   }
@@ -135,21 +136,21 @@ std::vector<Gva> Recorder::places() const {
 }
 
 std::optional<std::uint64_t> Recorder::on_hit(const tracer::Hit& hit) noexcept {
-  if (trigger_ == hit.at) {
+  if (trigger_ == hit.at()) {
     ring_.freeze();
     wake_();
     return std::nullopt;
   }
-  const auto site = std::ranges::find(kernel_->syscall_sites(), hit.at, &Site::at);
-  if (site == kernel_->syscall_sites().end()) return std::nullopt;
+  const auto site = std::ranges::find(sites_, hit.at(), &Site::at);
+  if (site == sites_.end()) return std::nullopt;
   Moment moment{.hit = hit,
-                .desk = desks_[hit.vcpu.number],
+                .desk = desks_[hit.vcpu().number],
                 .kernel = *kernel_,
                 .task = {},
                 .child = {},
                 .known_ids = {}};
   if (!concerns(moment, site->kind)) return std::nullopt;
-  const auto current = kernel_->current_task({hit.context.gs_base}, hit.memory);
+  const auto current = kernel_->current_task(per_cpu_area(hit), hit.memory());
   if (!current) return std::nullopt;
   moment.task = *current;
   moment.now = now_ns();
@@ -157,6 +158,13 @@ std::optional<std::uint64_t> Recorder::on_hit(const tracer::Hit& hit) noexcept {
   if (moment.child) adopt(*moment.child);
   if (!moment.is_full) return std::nullopt;
   return static_cast<std::uint64_t>(Mark::kFull);
+}
+
+// A CPU has had its own area since before there were processes, and keeps it.
+Gva Recorder::per_cpu_area(const tracer::Hit& hit) noexcept {
+  auto& known = desks_[hit.vcpu().number].per_cpu_area;
+  if (!known) known = Gva{hit.context().gs_base};
+  return *known;
 }
 
 void Recorder::handle(Moment& moment, Kind kind) noexcept {
@@ -212,8 +220,7 @@ void Recorder::dispatch(Moment& moment, Task& task, Kind kind) noexcept {
         result(moment, task, static_cast<std::int64_t>(moment.regs.ax));
       return;
     case Kind::kResultRax:
-      if (task.in_call)
-        result(moment, task, static_cast<std::int64_t>(moment.hit.context.core.gpr[x86::kRax]));
+      if (task.in_call) result(moment, task, static_cast<std::int64_t>(moment.hit.core().gpr[x86::kRax]));
       return;
     case Kind::kLeave:
       if (task.in_call && moment.load_regs(x86::kRsp))
@@ -226,10 +233,10 @@ void Recorder::dispatch(Moment& moment, Task& task, Kind kind) noexcept {
       exit(moment, task);
       return;
     case Kind::kSignalEntry:
-      task.signal = {moment.hit.context.core.gpr[x86::kRdi]};
+      task.signal = {moment.hit.core().gpr[x86::kRdi]};
       return;
     case Kind::kSignalReturn:
-      if ((moment.hit.context.core.gpr[x86::kRax] & 0xff) != 0) signal(moment, task);
+      if ((moment.hit.core().gpr[x86::kRax] & 0xff) != 0) signal(moment, task);
       task.signal = {};
       return;
   }
@@ -244,10 +251,10 @@ bool Recorder::is_traced(Moment& moment, Task& task) const noexcept {
   task.traced = options_.pids.empty();
   Gva at = moment.task;
   for (int i = 0; i < kMostAncestors && !task.traced; ++i) {
-    const auto ids = kernel_->task_ids(at, moment.hit.memory);
+    const auto ids = kernel_->task_ids(at, moment.hit.memory());
     if (!ids) break;
     task.traced = options_.pids.contains(ids->pid) || options_.pids.contains(ids->tgid);
-    const auto parent = kernel_->parent(at, moment.hit.memory);
+    const auto parent = kernel_->parent(at, moment.hit.memory());
     if (!parent || *parent == at) break;
     at = *parent;
   }
@@ -255,7 +262,7 @@ bool Recorder::is_traced(Moment& moment, Task& task) const noexcept {
 }
 
 bool Recorder::wants(Moment& moment) const noexcept {
-  if (options_.cpu && *options_.cpu != moment.hit.vcpu.number) return false;
+  if (options_.cpu && *options_.cpu != moment.hit.vcpu().number) return false;
   if (!options_.comm.empty() && moment.ids().comm() != options_.comm) return false;
   return true;
 }
@@ -263,7 +270,7 @@ bool Recorder::wants(Moment& moment) const noexcept {
 // -P: a path may lie in a page that is there only when the kernel has read it.
 bool Recorder::has_path(const Moment& moment, const Call& call, bool& certain) const noexcept {
   if (!options_.filter.has_paths()) return true;
-  const WatchedMemory seen(moment.hit.memory);
+  const WatchedMemory seen(moment.hit.memory());
   const bool has = options_.filter.wants_paths_of(call, ProcessView(*kernel_, moment.task, seen));
   certain = has || !seen.missed();
   return has;
@@ -281,7 +288,7 @@ void Recorder::entry(Moment& moment, Task& task, Abi abi) noexcept {
   task.call = call;
   task.began_ns = moment.now;
   if (options_.count) return;
-  const WatchedMemory seen(moment.hit.memory);
+  const WatchedMemory seen(moment.hit.memory());
   const ProcessView process(*kernel_, moment.task, seen);
   if (options_.stack) keep_stack(moment, task);
   task.call.noted = note_entry(call, process);
@@ -302,14 +309,14 @@ void Recorder::entry(Moment& moment, Task& task, Abi abi) noexcept {
 // which may be none.
 void Recorder::keep_stack(Moment& moment, Task& task) noexcept {
   constexpr int kMostFrames = 32;
-  const VirtualMemory& memory = moment.hit.memory;
+  const VirtualMemory& memory = moment.hit.memory();
   Text text(moment.desk.result);
   const auto add_kernel = [&](Gva at) {
     const auto near = kernel_->nearest(at);
     if (near) text.format("{}+{:#x}\n", near->name, near->offset);
   };
-  add_kernel(moment.hit.at);
-  if (const auto caller = memory.load_at<std::uint64_t>({moment.hit.context.core.gpr[x86::kRsp]}))
+  add_kernel(moment.hit.at());
+  if (const auto caller = memory.load_at<std::uint64_t>({moment.hit.core().gpr[x86::kRsp]}))
     add_kernel({*caller});
   text.format("{:#x}\n", moment.regs.ip);
   std::uint64_t frame = moment.regs.bp;
@@ -352,7 +359,7 @@ void Recorder::result(Moment& moment, Task& task, std::int64_t value) noexcept {
   bool certain = true;
   if (!options_.filter.wants_result(task.call.result)) return;
   if (task.doubtful && !has_path(moment, task.call, certain)) return;
-  const ProcessView process(*kernel_, moment.task, moment.hit.memory);
+  const ProcessView process(*kernel_, moment.task, moment.hit.memory());
   if (task.kept) write_kept_entry(moment, task, process);
   Text text(moment.desk.text);
   Text outcome(moment.desk.result);
@@ -371,8 +378,8 @@ void Recorder::result(Moment& moment, Task& task, std::int64_t value) noexcept {
 }
 
 void Recorder::new_task(Moment& moment, const Task& parent) noexcept {
-  const Gva task{moment.hit.context.core.gpr[x86::kRdi]};
-  const auto ids = kernel_->task_ids(task, moment.hit.memory);
+  const Gva task{moment.hit.core().gpr[x86::kRdi]};
+  const auto ids = kernel_->task_ids(task, moment.hit.memory());
   if (parent.traced) moment.child = task;
   if (!parent.traced || !ids || ids->kernel_thread || options_.count || options_.filter.needs_result())
     return;
@@ -388,13 +395,13 @@ void Recorder::exit(Moment& moment, Task& task) noexcept {
   if (task.in_call && task.kept && shown) write_entry(moment, task, task.entry);
   if (task.signal.value != 0) signal(moment, task);
   Record record{.kind = Record::Kind::kExit, .time_ns = moment.now};
-  record.code = static_cast<std::int32_t>(moment.hit.context.core.gpr[x86::kRdi]);
+  record.code = static_cast<std::int32_t>(moment.hit.core().gpr[x86::kRdi]);
   if (!options_.filter.needs_result()) write(moment, record);
 }
 
 void Recorder::signal(Moment& moment, Task& task) noexcept {
   constexpr std::size_t kInfoBytes = 48;  // struct kernel_siginfo
-  const VirtualMemory& memory = moment.hit.memory;
+  const VirtualMemory& memory = moment.hit.memory();
   if (!signal_info_ || task.signal.value == 0 || options_.count) return;
   std::array<std::uint8_t, kInfoBytes> info;
   if (!memory.read(task.signal + *signal_info_, info)) return;
@@ -436,7 +443,7 @@ void Recorder::write_counts() {
 }
 
 void Recorder::write(Moment& moment, Record& record) noexcept {
-  record.cpu = moment.hit.vcpu.number;
+  record.cpu = moment.hit.vcpu().number;
   record.pid = moment.ids().pid;
   record.tgid = moment.ids().tgid;
   record.comm = moment.ids().comm();

@@ -71,6 +71,7 @@ class Recorder final : public tracer::Watcher {
     std::vector<char> text;
     std::vector<char> result;
     Bytes encoded;
+    std::optional<Gva> per_cpu_area;
   };
   struct Moment;  // one hit
 
@@ -85,6 +86,7 @@ class Recorder final : public tracer::Watcher {
   void signal(Moment& moment, Task& task) noexcept;
   void handle(Moment& moment, Kind kind) noexcept;
   void adopt(Gva child) noexcept;
+  Gva per_cpu_area(const tracer::Hit& hit) noexcept;
   void keep_stack(Moment& moment, Task& task) noexcept;
   bool concerns(Moment& moment, Kind kind) const noexcept;
   bool is_traced(Moment& moment, Task& task) const noexcept;
@@ -97,6 +99,7 @@ class Recorder final : public tracer::Watcher {
   Shard& shard_of(Gva task) { return shards_[(task.value >> 6) % kShards]; }
 
   const std::shared_ptr<const guestos::Kernel> kernel_;
+  const std::vector<Site> sites_;
   const Options options_;
   std::function<void()> wake_;
   Ring ring_;

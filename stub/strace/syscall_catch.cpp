@@ -26,11 +26,11 @@ std::vector<Gva> SyscallCatch::places() const {
 }
 
 std::optional<std::uint64_t> SyscallCatch::on_hit(const tracer::Hit& hit) noexcept {
-  const auto site = std::ranges::find(kernel_->syscall_sites(), hit.at, &Site::at);
+  const auto site = std::ranges::find(kernel_->syscall_sites(), hit.at(), &Site::at);
   if (site == kernel_->syscall_sites().end()) return std::nullopt;
   const bool leaves = site->kind == Site::Kind::kLeave;
-  const auto& gpr = hit.context.core.gpr;
-  const auto regs = hit.memory.load_at<PtRegs>({leaves ? gpr[x86::kRsp] : gpr[x86::kRdi]});
+  const auto& gpr = hit.core().gpr;
+  const auto regs = hit.memory().load_at<PtRegs>({leaves ? gpr[x86::kRsp] : gpr[x86::kRdi]});
   if (!regs || !regs->is_64_bit()) return std::nullopt;
   const auto number = static_cast<std::uint32_t>(regs->orig_ax);
   const auto wanted = wanted_.load();

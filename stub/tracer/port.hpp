@@ -48,11 +48,17 @@ struct PointSpec {
 };
 
 // A breakpoint hit, as it is shown to a Watcher.  All of it is good for the call only.
-struct Hit {
-  VcpuId vcpu;
-  Gva at;
-  const x86::CpuContext& context;
-  const VirtualMemory& memory;  // as the vCPU sees it
+class Hit {
+ public:
+  virtual ~Hit() = default;
+  virtual VcpuId vcpu() const noexcept = 0;
+  virtual Gva at() const noexcept = 0;
+  virtual const x86::CoreRegs& core() const noexcept = 0;
+  // Segments and control registers too: may cost a system call, and makes each hit dearer while it is asked
+  // for.
+  virtual const x86::CpuContext& context() const noexcept = 0;
+  // As the vCPU sees it.  What is the kernel's costs less than what is the user's (see context()).
+  virtual const VirtualMemory& memory() const noexcept = 0;
 };
 
 // Somebody who looks at every hit of a breakpoint while the guest is on its way, instead of stopping it.

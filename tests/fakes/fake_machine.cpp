@@ -15,8 +15,8 @@ constexpr std::uint8_t kNop = 0x90, kInt3 = 0xcc, kJump = 0xeb, kHlt = 0xf4, kIn
 FakeVcpu::FakeVcpu(FakeMachine& machine, VcpuId id) : machine_(machine), id_(id) { reset(); }
 
 void FakeVcpu::reset() {
-  core_ = {};
-  core_.rip = kCode + 0x100 * id_.number;
+  context_.core = {};
+  context_.core.rip = kCode + 0x100 * id_.number;
   registers = {};
   registers.set_u64(x86::Reg::kCr0, x86::cr0::kPg | x86::cr0::kPe);
   registers.set_u64(x86::Reg::kCr3, kTables);
@@ -86,23 +86,21 @@ bool FakeVcpu::follow(api::Verdict verdict, const api::DebugExit& exit) {
   return false;
 }
 
-x86::CpuContext FakeVcpu::context() {
-  x86::CpuContext context;
-  context.core = core_;
-  context.paging = {.cr0 = registers.u64(x86::Reg::kCr0),
-                    .cr3 = registers.u64(x86::Reg::kCr3),
-                    .cr4 = registers.u64(x86::Reg::kCr4),
-                    .efer = registers.u64(x86::Reg::kEfer)};
-  context.gs_base = registers.u64(x86::Reg::kGsBase);
-  context.cs.selector = 0x10;
-  context.cs.long_mode = long_mode;
-  context.cs.default_big = !long_mode;
-  return context;
+const x86::CpuContext& FakeVcpu::context() {
+  context_.paging = {.cr0 = registers.u64(x86::Reg::kCr0),
+                     .cr3 = registers.u64(x86::Reg::kCr3),
+                     .cr4 = registers.u64(x86::Reg::kCr4),
+                     .efer = registers.u64(x86::Reg::kEfer)};
+  context_.gs_base = registers.u64(x86::Reg::kGsBase);
+  context_.cs.selector = 0x10;
+  context_.cs.long_mode = long_mode;
+  context_.cs.default_big = !long_mode;
+  return context_;
 }
 
 Result<void> FakeVcpu::read(x86::RegGroups groups, x86::RegisterFile& into) {
   x86::RegisterFile all = registers;
-  x86::pack_core(core_, all);
+  x86::pack_core(context_.core, all);
   for (std::size_t i = 0; i < x86::kRegCount; ++i) {
     const auto reg = static_cast<x86::Reg>(i);
     if (groups.contains(x86::info(reg).group)) into.set_raw(reg, std::as_const(all).raw(reg));
@@ -125,16 +123,16 @@ Result<void> FakeVcpu::write(x86::Reg reg, ByteView value) {
     return {};
   }
   x86::RegisterFile all;
-  x86::pack_core(core_, all);
+  x86::pack_core(context_.core, all);
   all.set_raw(reg, value);
-  core_ = x86::unpack_core(all);
+  context_.core = x86::unpack_core(all);
   return {};
 }
 
 Result<void> FakeVcpu::reinject_int3() {
   ++own_int3;
-  ++core_.rip;  // as if the guest's handler had returned
-  core_.rflags &= ~x86::rflags::kRf;
+  ++context_.core.rip;  // as if the guest's handler had returned
+  context_.core.rflags &= ~x86::rflags::kRf;
   return {};
 }
 
@@ -165,7 +163,7 @@ std::uint64_t FakeVcpu::slots_hit(Gva at, bool execution) const {
 // and single steps are traps after it.
 bool FakeVcpu::advance() {
   if (!running_) return false;
-  const bool passes = (core_.rflags & x86::rflags::kRf) != 0;
+  const bool passes = (context_.core.rflags & x86::rflags::kRf) != 0;
   if (const std::uint64_t hit = slots_hit(context().linear_rip(), true); hit != 0 && !passes) {
     return debug_exit({.int3 = false, .dr6 = hit});
   }
@@ -175,7 +173,7 @@ bool FakeVcpu::advance() {
     park(api::StopCause::kTripleFault, {}, "triple fault");
     return false;
   }
-  core_.rflags &= ~x86::rflags::kRf;
+  context_.core.rflags &= ~x86::rflags::kRf;
   if (wish_.step) dr6 |= x86::dr6::kBs;
   return dr6 == 0 || debug_exit({.int3 = false, .dr6 = dr6});
 }
@@ -191,13 +189,13 @@ bool FakeVcpu::int3_exits() {
 bool FakeVcpu::execute(std::uint64_t& dr6) {
   switch (fetch(0).value_or(kTwoByte)) {
     case kNop:
-      ++core_.rip;
+      ++context_.core.rip;
       return true;
     case kInt3:
-      ++core_.rip, ++own_int3;
+      ++context_.core.rip, ++own_int3;
       return true;
     case kJump:
-      core_.rip += 2 + static_cast<std::uint64_t>(static_cast<std::int8_t>(fetch(1).value_or(0)));
+      context_.core.rip += 2 + static_cast<std::uint64_t>(static_cast<std::int8_t>(fetch(1).value_or(0)));
       return true;
     case kIncrement:
       return increment(dr6);
@@ -214,7 +212,7 @@ bool FakeVcpu::increment(std::uint64_t& dr6) {
   const auto value = machine_.memory_.load_at<std::uint8_t>(Gpa{at});
   if (!value) return false;
   machine_.memory_.put(at, static_cast<std::uint8_t>(*value + 1));
-  core_.rip += 7;
+  context_.core.rip += 7;
   dr6 |= slots_hit(Gva{at}, false);
   return true;
 }

@@ -38,9 +38,9 @@ class FakeVcpu final : public api::Vcpu, public api::VcpuAccess {
 
   // api::VcpuAccess
   VcpuId id() const override { return id_; }
-  const x86::CoreRegs& core() override { return core_; }
-  void set_core(const x86::CoreRegs& core) override { core_ = core; }
-  x86::CpuContext context() override;
+  const x86::CoreRegs& core() override { return context_.core; }
+  void set_core(const x86::CoreRegs& core) override { context_.core = core; }
+  const x86::CpuContext& context() override;
   std::optional<std::uint64_t> time_ns() override { return 1'000'000; }
   Result<void> read(x86::RegGroups groups, x86::RegisterFile& into) override;
   Result<void> write(x86::Reg reg, ByteView value) override;
@@ -63,8 +63,8 @@ class FakeVcpu final : public api::Vcpu, public api::VcpuAccess {
   bool pause_asked() const { return pause_asked_; }
   std::size_t posted() const { return inbox_.size(); }
   const api::DebugWish& wish() const { return wish_; }
-  std::uint64_t rip() const { return core_.rip; }
-  void set_rip(std::uint64_t rip) { core_.rip = rip; }
+  std::uint64_t rip() const { return context_.core.rip; }
+  void set_rip(std::uint64_t rip) { context_.core.rip = rip; }
   void reset();
 
   int runs = 0;                          // how often run() came
@@ -86,7 +86,7 @@ class FakeVcpu final : public api::Vcpu, public api::VcpuAccess {
 
   FakeMachine& machine_;
   VcpuId id_;
-  x86::CoreRegs core_;
+  x86::CpuContext context_;
   api::DebugWish wish_;
   std::deque<Work> inbox_;
   bool running_ = false;

@@ -33,9 +33,16 @@ class VcpuAccess {
   virtual ~VcpuAccess() = default;
   virtual VcpuId id() const = 0;
 
+  // At hand after a debug exit.
   virtual const x86::CoreRegs& core() = 0;
   virtual void set_core(const x86::CoreRegs& core) = 0;
-  virtual x86::CpuContext context() = 0;
+  // With segments and control registers, which may cost a system call the first time after an exit.
+  virtual const x86::CpuContext& context() = 0;
+  // Linear address of the next instruction.  Above 4 GiB there is 64-bit code only, and CS does not count.
+  Gva linear_rip() {
+    const std::uint64_t rip = core().rip;
+    return rip > 0xffffffffu ? Gva{rip} : context().linear_rip();
+  }
   // Of the guest's time stamp counter since power-on; nothing when KVM does not say.
   virtual std::optional<std::uint64_t> time_ns() = 0;
 

@@ -207,15 +207,14 @@ kvm_regs to_kvm(const x86::CoreRegs& core) {
   return r;
 }
 
-x86::CpuContext make_context(const x86::CoreRegs& core, const kvm_sregs& s) {
-  return {.core = core,
-          .paging = {.cr0 = s.cr0, .cr3 = s.cr3, .cr4 = s.cr4, .efer = s.efer},
-          .cs = {.base = s.cs.base,
-                 .selector = s.cs.selector,
-                 .long_mode = s.cs.l != 0,
-                 .default_big = s.cs.db != 0,
-                 .cpl = static_cast<std::uint8_t>(s.ss.dpl)},  // SS.DPL is the CPL (SDM 3C 24.4.1)
-          .gs_base = s.gs.base};
+void put_system(const kvm_sregs& s, x86::CpuContext& into) {
+  into.paging = {.cr0 = s.cr0, .cr3 = s.cr3, .cr4 = s.cr4, .efer = s.efer};
+  into.cs = {.base = s.cs.base,
+             .selector = s.cs.selector,
+             .long_mode = s.cs.l != 0,
+             .default_big = s.cs.db != 0,
+             .cpl = static_cast<std::uint8_t>(s.ss.dpl)};  // SS.DPL is the CPL (SDM 3C 24.4.1)
+  into.gs_base = s.gs.base;
 }
 
 void pack_system(const kvm_sregs& s, RegisterFile& into) {

@@ -16,7 +16,8 @@ namespace ringside::kvm {
 
 x86::CoreRegs from_kvm(const kvm_regs& regs);
 kvm_regs to_kvm(const x86::CoreRegs& core);
-x86::CpuContext make_context(const x86::CoreRegs& core, const kvm_sregs& sregs);
+// All of a context but its core.
+void put_system(const kvm_sregs& sregs, x86::CpuContext& into);
 
 void pack_system(const kvm_sregs& sregs, x86::RegisterFile& into);
 // False when `reg` is not one of KVM_SET_SREGS'.

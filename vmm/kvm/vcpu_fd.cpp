@@ -49,11 +49,12 @@ Exit VcpuFd::run() {
   arm_debug();
   // Registers come along with the exit only while somebody debugs: a plain I/O exit does not need them.
   const bool debugging = capabilities_.sync_regs && debug_control(wish_, capabilities_) != 0;
-  run_->kvm_valid_regs = debugging ? KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS : 0;
+  run_->kvm_valid_regs = debugging ? KVM_SYNC_X86_REGS | (sregs_come_ > 0 ? KVM_SYNC_X86_SREGS : 0) : 0;
+  if (sregs_come_ > 0) --sregs_come_;
   RS_CHECK(std::this_thread::get_id() == owner_);
   const int answer = ::ioctl(fd_.number(), KVM_RUN, 0);
   const int error_number = errno;
-  core_valid_ = sregs_valid_ = false;
+  core_valid_ = sregs_valid_ = context_valid_ = false;
   collect_synced();
   io_pending_ = false;
   if (answer < 0) {
@@ -66,10 +67,14 @@ Exit VcpuFd::run() {
 }
 
 void VcpuFd::collect_synced() {
-  if (run_->kvm_valid_regs == 0) return;
-  core_ = from_kvm(run_->s.regs.regs);
-  sregs_ = run_->s.regs.sregs;
-  core_valid_ = sregs_valid_ = true;
+  if ((run_->kvm_valid_regs & KVM_SYNC_X86_REGS) != 0) {
+    context_.core = from_kvm(run_->s.regs.regs);
+    core_valid_ = true;
+  }
+  if ((run_->kvm_valid_regs & KVM_SYNC_X86_SREGS) != 0) {
+    sregs_ = run_->s.regs.sregs;
+    sregs_valid_ = true;
+  }
 }
 
 // By ioctl where order matters: what goes through kvm_dirty_regs is applied inside KVM_RUN, after
@@ -82,7 +87,7 @@ void VcpuFd::write_back(WriteBack how) {
   }
   if (!core_dirty_) return;
   core_dirty_ = false;
-  kvm_regs regs = to_kvm(core_);
+  kvm_regs regs = to_kvm(context_.core);
   if (capabilities_.sync_regs && how == WriteBack::kAtEntry) {
     run_->s.regs.regs = regs;
     run_->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
@@ -129,18 +134,19 @@ const x86::CoreRegs& VcpuFd::core() {
     kvm_regs regs{};
     const auto done = call("KVM_GET_REGS", KVM_GET_REGS, &regs);
     RS_CHECK(done.has_value());
-    core_ = from_kvm(regs);
+    context_.core = from_kvm(regs);
     core_valid_ = true;
   }
-  return core_;
+  return context_.core;
 }
 
 void VcpuFd::set_core(const x86::CoreRegs& core) {
-  core_ = core;
+  context_.core = core;
   core_valid_ = core_dirty_ = true;
 }
 
 const kvm_sregs& VcpuFd::sregs() {
+  sregs_come_ = kSregsPatience;
   if (!sregs_valid_) {
     const auto done = call("KVM_GET_SREGS", KVM_GET_SREGS, &sregs_);
     RS_CHECK(done.has_value());
@@ -152,9 +158,17 @@ const kvm_sregs& VcpuFd::sregs() {
 void VcpuFd::set_sregs(const kvm_sregs& sregs) {
   sregs_ = sregs;
   sregs_valid_ = sregs_dirty_ = true;
+  context_valid_ = false;
 }
 
-x86::CpuContext VcpuFd::context() { return make_context(core(), sregs()); }
+const x86::CpuContext& VcpuFd::context() {
+  static_cast<void>(core());
+  if (!context_valid_) {
+    put_system(sregs(), context_);
+    context_valid_ = true;
+  }
+  return context_;
+}
 
 std::optional<std::uint64_t> VcpuFd::time_ns() {
   constexpr std::uint32_t kTimeStampCounter = 0x10;  // SDM 4 table 2-2

@@ -1,7 +1,9 @@
 // One vCPU's descriptor and run page; implements api::VcpuAccess on them.
 //
 // Registers are kept as KVM left them at the last exit: fetched when first asked for (from the run page
-// where KVM_CAP_SYNC_REGS brought them), written back at the next entry when changed.
+// where KVM_CAP_SYNC_REGS brought them), written back at the next entry when changed.  The general ones come
+// along with each exit while somebody debugs; those of the system, which cost KVM as much as all else that it
+// does for a debug exit, only as long as they are being asked for.
 // Thread: from bind_thread() on, only the one that called it; that is checked.
 #pragma once
 
@@ -42,7 +44,7 @@ class VcpuFd final : public api::VcpuAccess {
   VcpuId id() const override { return id_; }
   const x86::CoreRegs& core() override;
   void set_core(const x86::CoreRegs& core) override;
-  x86::CpuContext context() override;
+  const x86::CpuContext& context() override;
   std::optional<std::uint64_t> time_ns() override;
   Result<void> read(x86::RegGroups groups, x86::RegisterFile& into) override;
   Result<void> write(x86::Reg reg, ByteView value) override;
@@ -90,10 +92,14 @@ class VcpuFd final : public api::VcpuAccess {
   std::vector<kvm_cpuid_entry2> cpuid_;
   std::thread::id owner_;
 
-  x86::CoreRegs core_;
+  static constexpr unsigned kSregsPatience = 2;  // exits: those of an entry and of a return often take turns
+
+  x86::CpuContext context_;  // its core is the vCPU's when core_valid_, the rest when context_valid_
   kvm_sregs sregs_{};
+  unsigned sregs_come_ = 0;  // with so many more exits
   bool core_valid_ = false;
   bool core_dirty_ = false;
+  bool context_valid_ = false;
   bool sregs_valid_ = false;
   bool sregs_dirty_ = false;
   bool io_pending_ = false;

@@ -85,7 +85,7 @@ Result<void> VcpuFd::write_system(Reg reg, std::uint64_t value) {
   if (auto done = call("KVM_SET_SREGS", KVM_SET_SREGS, &changed); !done) {
     return fail(Errc::kRefused, fmt::format("the CPU does not take {:#x} in {}", value, x86::info(reg).name));
   }
-  sregs_valid_ = false;
+  sregs_valid_ = context_valid_ = false;
   return {};
 }
 

@@ -207,7 +207,7 @@ class CountingWatcher final : public tracer::Watcher {
  public:
   std::optional<std::uint64_t> on_hit(const tracer::Hit& hit) noexcept override {
     ++hits;
-    byte = hit.memory.load_at<std::uint8_t>(hit.at).value_or(0);
+    byte = hit.memory().load_at<std::uint8_t>(hit.at()).value_or(0);
     return stops ? std::optional<std::uint64_t>(7) : std::nullopt;
   }
   int hits = 0;

@@ -154,14 +154,13 @@ TEST_F(Keeper, ConditionsSeeWhoRuns) {
   x86::RegisterFile registers;
   const PrintSink sink = [](TracerId, std::string_view) {};
   fakes::FakeVcpu& vcpu = machine_.fake_.vcpu(0);
-  const x86::CpuContext context = vcpu.context();
   const auto known = keeper.known();
-  VcpuEnvironment knowing(vcpu, context, machine_.memory_, *points_, registers, sink, known.get());
+  VcpuEnvironment knowing(vcpu, machine_.memory_, *points_, registers, sink, known.get());
   EXPECT_EQ(knowing.read_variable(4), 20u);
   EXPECT_EQ(knowing.read_variable(5), 20u);
   EXPECT_EQ(knowing.read_variable(6), 0x72656b726f77u);  // "worker"
   EXPECT_FALSE(knowing.read_variable(7));
-  VcpuEnvironment ignorant(vcpu, context, machine_.memory_, *points_, registers, sink, nullptr);
+  VcpuEnvironment ignorant(vcpu, machine_.memory_, *points_, registers, sink, nullptr);
   EXPECT_FALSE(ignorant.read_variable(4));
 }
 
