@@ -73,6 +73,8 @@ std::optional<TaskListLayout> task_list_layout(const Btf& btf, const SymbolTable
 
 std::optional<SleepLayout> sleep_layout(const Btf& btf) {
   SleepLayout sleep{};
+  sleep.on_cpu_bytes = btf.member_size("task_struct", "on_cpu").value_or(0);
+  if (sleep.on_cpu_bytes == 0 || sleep.on_cpu_bytes > 8) return std::nullopt;
   return Members(btf)
       .at(sleep.saved_sp, "task_struct", "thread.sp")
       .at(sleep.frame_bp, "inactive_task_frame", "bp")

@@ -27,6 +27,7 @@ struct TaskListLayout {
 struct SleepLayout {
   Offset saved_sp, frame_bp, frame_ret_addr, on_cpu;
   std::uint64_t frame_bytes;
+  std::uint64_t on_cpu_bytes;  // has been 4 and 1
 };
 
 // path.{mnt,dentry}; mount is around vfsmount, which is what struct path points to.

@@ -1,6 +1,7 @@
 #include "stub/guestos/linux_kernel.hpp"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "stub/guestos/build_id.hpp"
@@ -86,10 +87,12 @@ StackWalk LinuxKernel::walk_stack(const StackRegisters& from, const VirtualMemor
 
 Result<StackRegisters> LinuxKernel::sleeping_stack(Gva task, const VirtualMemory& memory) const {
   if (!sleep_) return unknown("stacks");
-  const auto running = memory.load_at<std::uint32_t>(task + sleep_->on_cpu);
-  if (running.value_or(0) != 0) return fail(Errc::kBusy, "it is running: its stack is in a CPU's registers");
+  std::array<std::uint8_t, 8> running{};
+  const bool read = memory.read(task + sleep_->on_cpu, MutableByteView(running).first(sleep_->on_cpu_bytes));
+  if (load<std::uint64_t>(running.data()) != 0)
+    return fail(Errc::kBusy, "it is running: its stack is in a CPU's registers");
   const auto found = unwinder_->sleeping(*sleep_, task, memory);
-  if (!running || !found) return fail(Errc::kNotMapped, "its stack cannot be read");
+  if (!read || !found) return fail(Errc::kNotMapped, "its stack cannot be read");
   return *found;
 }
 

@@ -120,7 +120,7 @@ TEST(Stacks, GoThroughModules) {
 
 TEST(Stacks, OfARunningTaskAreInItsCpu) {
   SmallKernel guest;
-  guest.memory().put(guest.task(1) + 200, std::uint32_t{1});
+  guest.memory().put(guest.task(1) + 200, std::uint8_t{1});
   const auto kernel = guest.kernel();
   ASSERT_TRUE(kernel);
   const auto from = (*kernel)->sleeping_stack(guest.task(1), guest.memory());

@@ -69,7 +69,7 @@ class SmallKernel {
                    {"thread_node", list, kTaskThreadNode},
                    {"files", pointer, 128},
                    {"fs", pointer, 136},
-                   {"on_cpu", number, 200},
+                   {"on_cpu", byte, 200},
                    {"thread", thread, 144}});
     btf.structure("signal_struct", 64, {{"thread_head", list, 24}});
     btf.structure("inactive_task_frame", 56, {{"bp", big, 40}, {"ret_addr", big, 48}});
@@ -198,6 +198,7 @@ class SmallKernel {
     orc(2, 0x300, 0, 0x0b05);           // registers at sp
     orc(3, 0x400, 0, 0x0100);           // the end
     const Gva stack = place(0x9000);
+    memory_.put(task(1) + 201, std::uint8_t{1});  // beside on_cpu
     word(task(1) + 144 + 8, stack);
     word(stack + 40, stack + 0x100);
     word(stack + 48, kText + 0x108);

@@ -190,7 +190,7 @@ TEST(Unwinder, ATaskThatSleepsBeginsAtItsSwitch) {
   OrcImage image(Table{{0x0, kCalled}});
   const Unwinder unwinder(image.symbols(), nullptr, std::nullopt, image.memory());
   const SleepLayout layout{
-      .saved_sp = 16, .frame_bp = 8, .frame_ret_addr = 16, .on_cpu = 0, .frame_bytes = 24};
+      .saved_sp = 16, .frame_bp = 8, .frame_ret_addr = 16, .on_cpu = 0, .frame_bytes = 24, .on_cpu_bytes = 4};
   image.put(2, OrcImage::stack(8));
   image.put(9, 0x1234);
   image.put(10, kBack0);
