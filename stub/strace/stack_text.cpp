@@ -36,11 +36,13 @@ void add_frame(const guestos::Kernel& kernel, const StackFrame& frame, const Vir
   into.add('\n');
 }
 
+// A program without frame pointers has anything there; what cannot be an address of a program's is no frame.
 template <typename Word>
 void add_callers(std::uint64_t frame, const VirtualMemory& memory, Text& into) noexcept {
+  constexpr std::uint64_t kUserEnd = std::uint64_t{1} << 56;  // with five levels of page tables
   for (int i = 0; i < kMostUserFrames; ++i) {
     const auto link = memory.load_at<std::array<Word, 2>>({frame});
-    if (!link || (*link)[0] <= frame || (*link)[1] == 0) break;
+    if (!link || (*link)[0] <= frame || (*link)[1] == 0 || (*link)[1] >= kUserEnd) break;
     into.format("{:#x}\n", (*link)[1]);
     frame = (*link)[0];
   }

@@ -53,6 +53,15 @@ TEST_F(StackText, FollowsTheProgramsFramePointers) {
   EXPECT_EQ(shown(&user), "filler_16+0x4\nfiller_32+0x8\nfiller_48+0x8\n0x401234\n0x402000\n");
 }
 
+TEST_F(StackText, ShowsNoFrameOfAProgramThatHasNone) {
+  const Gva frame = guest_.place(0xa000);
+  guest_.word(frame, frame + 16);
+  guest_.put(frame + 8, "greeting");
+  PtRegs user = in_program(0x401234);
+  user.bp = frame.value;
+  EXPECT_TRUE(shown(&user).ends_with("\n0x401234\n"));
+}
+
 TEST_F(StackText, SaysWhereTheKernelsWayIsLost) {
   context_.core.gpr[x86::kRsp] = 0x1000;
   const PtRegs user = in_program(0x401234);
