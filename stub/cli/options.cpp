@@ -86,6 +86,7 @@ struct Question {
 constexpr Question kQuestions[] = {
     {"ps", "the guest's processes and threads"},
     {"fds", "the files that a process of the guest has open", "pid", "as ps shows it"},
+    {"stack", "where in the kernel a process or thread of the guest sleeps", "pid", "as ps shows it"},
     {"lsmod", "the guest's modules, with the addresses of their sections"},
     {"sym", "a symbol of the guest's kernel, by name or address", "symbol", "name, or 0xADDRESS"},
     {"dmesg", "the guest kernel's log, out of its memory"},

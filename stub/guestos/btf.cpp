@@ -169,10 +169,10 @@ std::optional<Btf::Found> Btf::find(Type type, std::string_view wanted, unsigned
     const std::uint64_t at = types_[type] + kTypeBytes + 12 * std::uint64_t{i};
     const std::string_view named = name(word(at));
     const std::uint64_t bits = has_bit_fields ? word(at + 8) & 0xffffff : word(at + 8);
-    if (named == wanted) return Found{bits, word(at + 4)};
+    if (named == wanted) return Found{bits, word(at + 4), has_bit_fields ? word(at + 8) >> 24 : 0};
     if (!named.empty()) continue;
     if (const auto inside = find(stripped(word(at + 4)), wanted, depth + 1, fuel)) {
-      return Found{bits + inside->bits, inside->type};
+      return Found{bits + inside->bits, inside->type, inside->width};
     }
   }
   return std::nullopt;
@@ -181,12 +181,12 @@ std::optional<Btf::Found> Btf::find(Type type, std::string_view wanted, unsigned
 std::optional<Btf::Found> Btf::find_path(std::string_view structure, std::string_view path) const {
   const auto known = structures_.find(structure);
   if (known == structures_.end() || path.empty()) return std::nullopt;
-  Found found{0, known->second};
+  Found found{0, known->second, 0};
   std::uint32_t fuel = kMostMembers;
   while (!path.empty()) {
     const auto step = find(stripped(found.type), path.substr(0, path.find('.')), 0, fuel);
     if (!step) return std::nullopt;
-    found = {found.bits + step->bits, step->type};
+    found = {found.bits + step->bits, step->type, step->width};
     path = path.find('.') == path.npos ? std::string_view{} : path.substr(path.find('.') + 1);
   }
   return found;
@@ -202,6 +202,15 @@ std::optional<std::uint64_t> Btf::member_size(std::string_view structure, std::s
   const auto found = find_path(structure, path);
   if (!found) return std::nullopt;
   return size(found->type);
+}
+
+std::optional<Btf::Bits> Btf::bits(std::string_view structure, std::string_view path) const {
+  const auto found = find_path(structure, path);
+  if (!found) return std::nullopt;
+  if (found->width != 0) return Bits{found->bits, found->width};
+  const auto bytes = size(found->type);
+  if (!bytes) return std::nullopt;
+  return Bits{found->bits, *bytes * 8};
 }
 
 std::optional<std::uint64_t> Btf::size_of(std::string_view structure) const {

@@ -25,6 +25,13 @@ class Btf {
   std::optional<std::uint64_t> size_of(std::string_view structure) const;
   // Of the member itself; of an array, the whole.
   std::optional<std::uint64_t> member_size(std::string_view structure, std::string_view path) const;
+  // Where a member lies in bits, of a bit field too.
+  struct Bits {
+    std::uint64_t offset = 0;
+    std::uint64_t width = 0;
+    bool operator==(const Bits&) const = default;
+  };
+  std::optional<Bits> bits(std::string_view structure, std::string_view path) const;
   std::size_t type_count() const { return types_.size(); }
 
  private:
@@ -32,6 +39,7 @@ class Btf {
   struct Found {
     std::uint64_t bits = 0;
     Type type = 0;
+    std::uint32_t width = 0;  // bits, of a bit field; else 0
   };
 
   Btf() = default;

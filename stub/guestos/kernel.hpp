@@ -19,6 +19,7 @@
 #include "arch/guest_view.hpp"
 #include "arch/result.hpp"
 #include "arch/x86/cpu.hpp"
+#include "stub/guestos/stack.hpp"
 
 namespace ringside::guestos {
 
@@ -61,6 +62,16 @@ class Kernel {
     std::uint64_t offset = 0;
   };
   virtual std::optional<Near> nearest(Gva at) const = 0;
+  // Where in the kernel's or a module's code or data; module symbols are searched for, one by one.  Names are in
+  // the kernel, or put into `into` (at least 256 bytes; longer names are cut off), and may have any byte.
+  struct Place {
+    std::string_view name;
+    std::uint64_t offset = 0;
+    std::uint64_t size = 0;  // up to the next symbol
+    std::string_view module = {};
+  };
+  virtual std::optional<Place> place(Gva at, const VirtualMemory& memory,
+                                     std::span<char> into) const noexcept = 0;
   virtual std::uint64_t slide() const = 0;  // to be added to link addresses; modulo 2^64
   virtual Gva link_text() const = 0;        // of _text, before the slide
   virtual std::string banner() const = 0;   // "Linux version 6.1.0-…"
@@ -81,6 +92,14 @@ class Kernel {
                                              std::span<char> into) const noexcept = 0;
   virtual std::optional<std::size_t> working_directory(Gva task, const VirtualMemory& memory,
                                                        std::span<char> into) const noexcept = 0;
+
+  // The kernel's stack: by ORC, else by frame pointers (unwind.hpp).  Fills `into`, which bounds the walk.
+  virtual StackWalk walk_stack(const StackRegisters& from, const VirtualMemory& memory,
+                               std::span<StackFrame> into) const noexcept = 0;
+  // Where the stack of a task begins that is not running; of one that is, it is in a CPU's registers.
+  virtual Result<StackRegisters> sleeping_stack(Gva task, const VirtualMemory& memory) const = 0;
+  // Code that every sleeper is in, which /proc/PID/stack leaves out: the scheduler, and locks.
+  virtual bool is_waiting(Gva at) const noexcept = 0;
 
   // Offset in bytes of a structure's member in BTF; "a.b" goes into nested ones, unnamed ones are looked
   // through.

@@ -71,6 +71,19 @@ std::optional<TaskListLayout> task_list_layout(const Btf& btf, const SymbolTable
       .all(list);
 }
 
+std::optional<SleepLayout> sleep_layout(const Btf& btf) {
+  SleepLayout sleep{};
+  sleep.on_cpu_bytes = btf.member_size("task_struct", "on_cpu").value_or(0);
+  if (sleep.on_cpu_bytes == 0 || sleep.on_cpu_bytes > 8) return std::nullopt;
+  return Members(btf)
+      .at(sleep.saved_sp, "task_struct", "thread.sp")
+      .at(sleep.frame_bp, "inactive_task_frame", "bp")
+      .at(sleep.frame_ret_addr, "inactive_task_frame", "ret_addr")
+      .at(sleep.on_cpu, "task_struct", "on_cpu")
+      .size(sleep.frame_bytes, "inactive_task_frame")
+      .all(sleep);
+}
+
 std::optional<PathLayout> path_layout(const Btf& btf) {
   PathLayout path{};
   return Members(btf)
@@ -106,6 +119,29 @@ std::optional<FileLayout> file_layout(const Btf& btf) {
       .all(file);
 }
 
+namespace {
+
+std::optional<ModuleLayout::Orc> module_orc(const Btf& btf) {
+  ModuleLayout::Orc orc{};
+  return Members(btf)
+      .at(orc.count, "module", "arch.num_orcs")
+      .at(orc.ips, "module", "arch.orc_unwind_ip")
+      .at(orc.entries, "module", "arch.orc_unwind")
+      .all(orc);
+}
+
+std::optional<ModuleLayout::Symbols> module_symbols(const Btf& btf) {
+  ModuleLayout::Symbols symbols{};
+  return Members(btf)
+      .at(symbols.list, "module", "kallsyms")
+      .at(symbols.count_at, "mod_kallsyms", "num_symtab")
+      .at(symbols.table_at, "mod_kallsyms", "symtab")
+      .at(symbols.names_at, "mod_kallsyms", "strtab")
+      .all(symbols);
+}
+
+}  // namespace
+
 std::optional<ModuleLayout> module_layout(const Btf& btf, const SymbolTable& symbols) {
   ModuleLayout module{};
   Members members(btf, &symbols);
@@ -130,6 +166,8 @@ std::optional<ModuleLayout> module_layout(const Btf& btf, const SymbolTable& sym
   const auto behind = btf.member("module_sect_attr", "address");
   module.section_address =
       around && behind ? std::optional(*behind - *around) : btf.member("bin_attribute", "private");
+  module.orc = module_orc(btf);
+  module.symbols = module_symbols(btf);
   return members.all(module);
 }
 

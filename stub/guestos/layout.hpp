@@ -23,6 +23,13 @@ struct TaskListLayout {
   Offset saved_sp, frame_ret_addr;  // of a task that sleeps
 };
 
+// A task that sleeps, as its last switch away has left it.
+struct SleepLayout {
+  Offset saved_sp, frame_bp, frame_ret_addr, on_cpu;
+  std::uint64_t frame_bytes;
+  std::uint64_t on_cpu_bytes;  // has been 4 and 1
+};
+
 // path.{mnt,dentry}; mount is around vfsmount, which is what struct path points to.
 struct PathLayout {
   Offset path_mnt, path_dentry;
@@ -42,6 +49,15 @@ struct ModuleLayout {
   std::uint64_t regions = 1, region_bytes = 0;  // mem[]
   // Sections: sect_attrs leads to a list of pointers to attributes, each with a name and an address.
   std::optional<Offset> section_list, section_name, section_address;
+  // Its stack tables, and its symbols: elf64_sym each.
+  struct Orc {
+    Offset count, ips, entries;
+  };
+  struct Symbols {
+    Offset list, count_at, table_at, names_at;  // module.kallsyms leads to the other three
+  };
+  std::optional<Orc> orc;
+  std::optional<Symbols> symbols;
 };
 
 struct LogLayout {
@@ -59,6 +75,7 @@ struct CurrentLayout {
 
 std::optional<TaskLayout> task_layout(const Btf& btf);
 std::optional<TaskListLayout> task_list_layout(const Btf& btf, const SymbolTable& symbols);
+std::optional<SleepLayout> sleep_layout(const Btf& btf);
 std::optional<PathLayout> path_layout(const Btf& btf);
 std::optional<FileLayout> file_layout(const Btf& btf);
 std::optional<ModuleLayout> module_layout(const Btf& btf, const SymbolTable& symbols);

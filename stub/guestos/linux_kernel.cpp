@@ -1,12 +1,14 @@
 #include "stub/guestos/linux_kernel.hpp"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "stub/guestos/build_id.hpp"
 #include "stub/guestos/copy.hpp"
 #include "stub/guestos/kallsyms.hpp"
 #include "stub/guestos/kernel_log.hpp"
+#include "stub/guestos/module_lookup.hpp"
 #include "stub/guestos/modules.hpp"
 #include "stub/guestos/syscall_metadata.hpp"
 #include "stub/guestos/syscall_sites.hpp"
@@ -39,23 +41,24 @@ LinuxKernel::LinuxKernel(SymbolTable symbols, std::optional<Btf> btf, const Virt
     per_cpu_count_ = after ? (*after - *per_cpu_offsets_) / 8 : 0;
   }
   current_ = current_layout(btf_ ? &*btf_ : nullptr, symbols_);
+  scheduler_ = range("__sched_text_start", "__sched_text_end");
+  locks_ = range("__lock_text_start", "__lock_text_end");
+  if (btf_) modules_ = module_layout(*btf_, symbols_);
+  unwinder_.emplace(symbols_, btf_ ? &*btf_ : nullptr, modules_, memory);
   if (!btf_) return;
   if (const auto task = task_layout(*btf_)) task_.emplace(*task);
   if (const auto list = task_list_layout(*btf_, symbols_); list && task_)
-    task_list_.emplace(*task_, *list, sleeping_places());
+    task_list_.emplace(*task_, *list, SleepingPlaces{range("_stext", "_etext"), scheduler_, &symbols_});
+  sleep_ = sleep_layout(*btf_);
   const auto path = path_layout(*btf_);
   const auto file = file_layout(*btf_);
   if (path && file) paths_.emplace(*path, *file);
-  modules_ = module_layout(*btf_, symbols_);
   log_ = log_layout(*btf_, symbols_);
   syscalls_ = read_syscalls(symbols_, *btf_, memory);
 }
 
-SleepingPlaces LinuxKernel::sleeping_places() const {
-  const auto range = [this](std::string_view begin, std::string_view end) {
-    return GvaRange{symbols_.find(begin).value_or(Gva{}), symbols_.find(end).value_or(Gva{})};
-  };
-  return {range("_stext", "_etext"), range("__sched_text_start", "__sched_text_end"), &symbols_};
+GvaRange LinuxKernel::range(std::string_view begin, std::string_view end) const {
+  return {symbols_.find(begin).value_or(Gva{}), symbols_.find(end).value_or(Gva{})};
 }
 
 std::optional<Kernel::Near> LinuxKernel::nearest(Gva at) const {
@@ -64,6 +67,36 @@ std::optional<Kernel::Near> LinuxKernel::nearest(Gva at) const {
   if (!symbol || symbol->at < text_) return std::nullopt;
   return Near{symbol->name, at - symbol->at};
 }
+
+std::optional<Kernel::Place> LinuxKernel::place(Gva at, const VirtualMemory& memory,
+                                                std::span<char> into) const noexcept {
+  constexpr std::uint32_t kMostModules = 4096;
+  if (const auto near = nearest(at)) {
+    const Gva begin = at - near->offset;
+    return Place{near->name, near->offset, symbols_.after(begin).value_or(end_) - begin, {}};
+  }
+  std::uint32_t fuel = kMostModules;
+  const auto module = modules_ ? find_module(*modules_, at, memory, fuel) : std::nullopt;
+  return module ? place_in_module(*modules_, *module, at, memory, into) : std::nullopt;
+}
+
+StackWalk LinuxKernel::walk_stack(const StackRegisters& from, const VirtualMemory& memory,
+                                  std::span<StackFrame> into) const noexcept {
+  return unwinder_->walk(from, memory, into);
+}
+
+Result<StackRegisters> LinuxKernel::sleeping_stack(Gva task, const VirtualMemory& memory) const {
+  if (!sleep_) return unknown("stacks");
+  std::array<std::uint8_t, 8> running{};
+  const bool read = memory.read(task + sleep_->on_cpu, MutableByteView(running).first(sleep_->on_cpu_bytes));
+  if (load<std::uint64_t>(running.data()) != 0)
+    return fail(Errc::kBusy, "it is running: its stack is in a CPU's registers");
+  const auto found = unwinder_->sleeping(*sleep_, task, memory);
+  if (!read || !found) return fail(Errc::kNotMapped, "its stack cannot be read");
+  return *found;
+}
+
+bool LinuxKernel::is_waiting(Gva at) const noexcept { return scheduler_.contains(at) || locks_.contains(at); }
 
 std::optional<Gva> LinuxKernel::per_cpu(std::uint32_t cpu, const VirtualMemory& memory) const noexcept {
   if (!per_cpu_offsets_ || cpu >= per_cpu_count_) return std::nullopt;

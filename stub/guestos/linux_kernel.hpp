@@ -8,6 +8,7 @@
 #include "stub/guestos/paths.hpp"
 #include "stub/guestos/symbols.hpp"
 #include "stub/guestos/tasks.hpp"
+#include "stub/guestos/unwind.hpp"
 
 namespace ringside::guestos {
 
@@ -23,6 +24,8 @@ class LinuxKernel final : public Kernel {
 
   std::optional<Gva> symbol(std::string_view name) const override { return symbols_.find(name); }
   std::optional<Near> nearest(Gva at) const override;
+  std::optional<Place> place(Gva at, const VirtualMemory& memory,
+                             std::span<char> into) const noexcept override;
   std::uint64_t slide() const override { return text_ - kLinkText; }
   Gva link_text() const override { return kLinkText; }
   std::string banner() const override { return banner_; }
@@ -37,6 +40,11 @@ class LinuxKernel final : public Kernel {
   std::optional<std::size_t> working_directory(Gva task, const VirtualMemory& memory,
                                                std::span<char> into) const noexcept override;
 
+  StackWalk walk_stack(const StackRegisters& from, const VirtualMemory& memory,
+                       std::span<StackFrame> into) const noexcept override;
+  Result<StackRegisters> sleeping_stack(Gva task, const VirtualMemory& memory) const override;
+  bool is_waiting(Gva at) const noexcept override;
+
   std::optional<std::uint64_t> member(std::string_view structure, std::string_view path) const override;
   std::optional<std::uint64_t> size_of(std::string_view structure) const override;
   const SyscallDescription* syscall(std::uint32_t number) const override;
@@ -48,7 +56,7 @@ class LinuxKernel final : public Kernel {
   std::string build_id() const override { return build_id_; }
 
  private:
-  SleepingPlaces sleeping_places() const;
+  GvaRange range(std::string_view begin, std::string_view end) const;
 
   SymbolTable symbols_;
   std::optional<Btf> btf_;
@@ -64,6 +72,9 @@ class LinuxKernel final : public Kernel {
   std::optional<PathReader> paths_;
   std::optional<ModuleLayout> modules_;
   std::optional<LogLayout> log_;
+  GvaRange scheduler_, locks_;
+  std::optional<SleepLayout> sleep_;
+  std::optional<Unwinder> unwinder_;
 };
 
 }  // namespace ringside::guestos

@@ -33,7 +33,7 @@ std::optional<TaskIds> TaskReader::ids(Gva task, const VirtualMemory& memory) co
   const std::uint64_t size = last - first + ids.comm_bytes.size();
   const bool together = size <= bytes.size();
   if (together && !memory.read(task + first, std::span(bytes).first(size))) return std::nullopt;
-  const auto get = [&](Offset at, auto& value) {
+  const auto get = [&, first = first](Offset at, auto& value) {
     const MutableByteView into(reinterpret_cast<std::uint8_t*>(&value), sizeof value);
     if (!together) return memory.read(task + at, into);
     std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(at - first), into.size(), into.begin());

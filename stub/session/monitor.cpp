@@ -76,6 +76,8 @@ std::span<const Command> MonitorCommands::commands() {
       Command{"kaslr", "", "where the kernel runs", &M::kaslr},
       Command{"ps", "", "the guest's processes and threads, and where each sleeps", &M::ps},
       Command{"fds", "PID", "the files that a process has open, and its working directory", &M::fds},
+      Command{"stack", "PID", "where in the kernel a process or thread sleeps, as /proc/PID/stack shows it",
+              &M::stack},
       Command{"lsmod", "", "the guest's modules, with the addresses of their sections", &M::lsmod},
       Command{"sym", "NAME|ADDR", "a symbol of the guest's kernel, from its own table", &M::sym},
       Command{"dmesg", "", "the guest kernel's log, out of its memory", &M::dmesg},

@@ -40,6 +40,7 @@ class MonitorCommands {
   void kaslr(std::string_view);
   void ps(std::string_view);
   void fds(std::string_view arguments);
+  void stack(std::string_view arguments);
   void lsmod(std::string_view);
   void sym(std::string_view arguments);
   void dmesg(std::string_view);
@@ -50,6 +51,8 @@ class MonitorCommands {
 
   template <typename F>
   void of_kernel(F use);
+  template <typename F>
+  void of_task(std::string_view command, std::string_view arguments, F use);
   void done(std::string_view text);
   void refuse(std::string text);
 

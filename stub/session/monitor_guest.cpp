@@ -71,6 +71,34 @@ std::string file_table(const Kernel& kernel, Gva task, const VirtualMemory& memo
   return text.empty() ? "it has no files\n" : text;
 }
 
+// As %pB has it in the kernel: of the instruction that called, at the one that it returns to.
+std::string frame_line(const Kernel& kernel, Gva back, const VirtualMemory& memory) {
+  std::array<char, 576> names;
+  const auto place = kernel.place(back - 1, memory, names);
+  if (!place) return fmt::format("{:#x}\n", back.value);
+  const std::string module = place->module.empty() ? "" : " [" + shown(place->module) + "]";
+  return fmt::format("{}+{:#x}/{:#x}{}\n", shown(place->name), place->offset + 1, place->size, module);
+}
+
+// The guest may run: what has been read counts if the task has slept on.
+Result<std::string> stack_lines(const Kernel& kernel, const Kernel::Task& task, const VirtualMemory& memory) {
+  constexpr int kTries = 3;
+  if (task.state == 'Z' || task.state == 'X') return fail(Errc::kNotFound, "it has ended");
+  std::array<guestos::StackFrame, 64> frames;
+  for (int tries = 0; tries < kTries; ++tries) {
+    const auto from = RS_TRY(kernel.sleeping_stack(task.ids.task, memory));
+    const guestos::StackWalk walk = kernel.walk_stack(from, memory, frames);
+    std::string text;
+    for (std::size_t i = 0; i < walk.frames; ++i) {
+      if (!kernel.is_waiting(frames[i].ip)) text += frame_line(kernel, frames[i].ip, memory);
+    }
+    if (walk.end == guestos::StackWalk::End::kLost) text += "? (nothing tells how it goes on)\n";
+    const auto still = RS_TRY(kernel.sleeping_stack(task.ids.task, memory));
+    if (still.sp == from.sp && still.ip == from.ip) return text;
+  }
+  return fail(Errc::kBusy, "it does not sleep long enough");
+}
+
 std::string symbol_line(const Kernel& kernel, std::string_view name, Gva at) {
   const bool moved = at >= kernel.link_text() + kernel.slide();
   return fmt::format("{:#x} {} link {:#x}\n", at.value, name, moved ? (at - kernel.slide()).value : at.value);
@@ -127,20 +155,32 @@ void MonitorCommands::ps(std::string_view) {
   });
 }
 
-void MonitorCommands::fds(std::string_view arguments) {
+// Answers with what `use` says of the task that was asked for.
+template <typename F>
+void MonitorCommands::of_task(std::string_view command, std::string_view arguments, F use) {
   std::int32_t pid = 0;
   const char* end = arguments.data() + arguments.size();
   if (std::from_chars(arguments.data(), end, pid).ptr != end || arguments.empty()) {
-    refuse("use: monitor fds PID, with PID as monitor ps shows it");
+    refuse(fmt::format("use: monitor {} PID, with PID as monitor ps shows it", command));
     return;
   }
-  of_kernel([pid](const Kernel& kernel, const VirtualMemory& memory) -> Result<std::string> {
+  of_kernel([pid, use](const Kernel& kernel, const VirtualMemory& memory) -> Result<std::string> {
     const std::vector<Kernel::Task> tasks = RS_TRY(kernel.tasks(memory));
     const Kernel::Task* task = find_task(tasks, pid);
     if (task == nullptr) return fail(Errc::kNotFound, fmt::format("no task has the number {}", pid));
-    return file_table(kernel, task->ids.task, memory);
+    return use(kernel, *task, memory);
   });
 }
+
+void MonitorCommands::fds(std::string_view arguments) {
+  of_task(
+      "fds", arguments,
+      [](const Kernel& kernel, const Kernel::Task& task, const VirtualMemory& memory) -> Result<std::string> {
+        return file_table(kernel, task.ids.task, memory);
+      });
+}
+
+void MonitorCommands::stack(std::string_view arguments) { of_task("stack", arguments, stack_lines); }
 
 void MonitorCommands::lsmod(std::string_view) {
   of_kernel([](const Kernel& kernel, const VirtualMemory& memory) -> Result<std::string> {

@@ -42,6 +42,7 @@ void Lines::add(const Record& record) {
     case Record::Kind::kSignal:
       begin(record);
       line_ += fmt::format("--- {} ---\n", record.text);
+      add_stack(record.stack);
       break;
     case Record::Kind::kExit:
       exit(record);
@@ -135,11 +136,7 @@ void Lines::result(const Record& record) {
     outcome +=
         fmt::format(" <{}.{:06}>", record.took_ns / 1'000'000'000u, record.took_ns / 1000 % 1'000'000u);
   add_outcome(outcome);
-  for (std::string_view frames = record.stack; !frames.empty();) {
-    const std::size_t end = std::min(frames.find('\n'), frames.size() - 1);
-    line_ += fmt::format(" > {}\n", frames.substr(0, end));
-    frames.remove_prefix(end + 1);
-  }
+  add_stack(record.stack);
   sink_(std::string_view(line_).substr(shown));
   at_end_.reset();
   line_.clear();
@@ -149,6 +146,14 @@ void Lines::add_outcome(std::string_view outcome) {
   if (line_.size() < style_.column) line_.append(style_.column - line_.size(), ' ');
   line_ += outcome;
   line_ += '\n';
+}
+
+void Lines::add_stack(std::string_view frames) {
+  while (!frames.empty()) {
+    const std::size_t end = std::min(frames.find('\n'), frames.size() - 1);
+    line_ += fmt::format(" > {}\n", frames.substr(0, end));
+    frames.remove_prefix(end + 1);
+  }
 }
 
 // A call that was under way never returns.

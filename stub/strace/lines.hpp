@@ -40,6 +40,7 @@ class Lines {
   void begin(const Record& record);
   void interrupt();
   void add_outcome(std::string_view outcome);
+  void add_stack(std::string_view frames);  // a frame a line
   std::string stamp(std::uint64_t time_ns);
 
   LineStyle style_;

@@ -51,7 +51,7 @@ struct Record {
   std::int32_t parent = 0;
   std::uint64_t calls = 0;
   std::uint64_t errors = 0;
-  std::string_view stack = {};  // kReturn: a frame a line, innermost first
+  std::string_view stack = {};  // kReturn (of the entry), kSignal: a frame a line, innermost first
 };
 
 // Appends the record, with its length before it, to `into`, without allocating; how many bytes that were, or

@@ -6,6 +6,7 @@
 
 #include "stub/strace/decode.hpp"
 #include "stub/strace/pt_regs.hpp"
+#include "stub/strace/stack_text.hpp"
 
 namespace ringside::strace {
 namespace {
@@ -305,27 +306,9 @@ void Recorder::entry(Moment& moment, Task& task, Abi abi) noexcept {
   }
 }
 
-// The way from user mode, innermost first: the kernel's part by name, then the program's frame pointers,
-// which may be none.
 void Recorder::keep_stack(Moment& moment, Task& task) noexcept {
-  constexpr int kMostFrames = 32;
-  const VirtualMemory& memory = moment.hit.memory();
   Text text(moment.desk.result);
-  const auto add_kernel = [&](Gva at) {
-    const auto near = kernel_->nearest(at);
-    if (near) text.format("{}+{:#x}\n", near->name, near->offset);
-  };
-  add_kernel(moment.hit.at());
-  if (const auto caller = memory.load_at<std::uint64_t>({moment.hit.core().gpr[x86::kRsp]}))
-    add_kernel({*caller});
-  text.format("{:#x}\n", moment.regs.ip);
-  std::uint64_t frame = moment.regs.bp;
-  for (int i = 0; i < kMostFrames; ++i) {
-    const auto link = memory.load_at<std::array<std::uint64_t, 2>>({frame});
-    if (!link || (*link)[0] <= frame || (*link)[1] == 0) break;
-    text.format("{:#x}\n", (*link)[1]);
-    frame = (*link)[0];
-  }
+  add_stack(*kernel_, moment.hit, &moment.regs, text);
   task.stack.assign(text.finish());
 }
 
@@ -413,6 +396,9 @@ void Recorder::signal(Moment& moment, Task& task) noexcept {
   Record record{.kind = Record::Kind::kSignal, .time_ns = moment.now};
   record.number = static_cast<std::uint32_t>(number);
   record.text = text.finish();
+  Text stack(moment.desk.result);
+  if (options_.stack) add_stack(*kernel_, moment.hit, nullptr, stack);
+  record.stack = stack.finish();
   write(moment, record);
 }
 

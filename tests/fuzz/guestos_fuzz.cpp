@@ -14,11 +14,22 @@ namespace {
 using namespace ringside;
 using namespace ringside::guestos;
 
+void walk(const Kernel& kernel, Gva task, const VirtualMemory& memory) {
+  std::array<StackFrame, 64> frames;
+  std::array<char, 256> names;
+  const auto from = kernel.sleeping_stack(task, memory);
+  if (!from) return;
+  const StackWalk walk = kernel.walk_stack(*from, memory, frames);
+  for (std::size_t i = 0; i < walk.frames; ++i) (void)kernel.place(frames[i].ip, memory, names);
+}
+
 void ask(const Kernel& kernel, const VirtualMemory& memory) {
   std::array<char, 256> text;
   (void)kernel.tasks(memory);
   (void)kernel.modules(memory);
   (void)kernel.kernel_log(memory);
+  walk(kernel, test::SmallKernel::kText + 0x41000, memory);
+  (void)kernel.place(Gva{0xffffffffc0000010}, memory, text);
   (void)kernel.nearest(test::SmallKernel::kText + 0x123);
   (void)make_symbol_elf(kernel);
   const auto base = kernel.per_cpu(0, memory);

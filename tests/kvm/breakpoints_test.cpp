@@ -60,6 +60,28 @@ TEST_F(Breakpoints, RfLastsForOneInstructionOnly) {
   }
 }
 
+// They come along with an exit only while somebody asks: whenever that is, they are those of this exit.
+TEST_F(Breakpoints, SystemRegistersAreThoseOfTheExitWheneverOneAsks) {
+  // again: inc rax; mov cr2,rax; nop; jmp again
+  boot({0x48, 0xff, 0xc0, 0x0f, 0x22, 0xd0, kNop, 0xeb, 0xf7}, {.mode = TinyGuest::Mode::kLong});
+  vcpu().set_debug(slot_wish(0, kCode + 6, WatchKind::kExecute));
+  x86::CoreRegs core = vcpu().core();
+  core.gpr[x86::kRax] = 0;
+  vcpu().set_core(core);
+  for (std::uint64_t round = 1; round <= 12; ++round) {
+    EXPECT_EQ(expect_trap() & 0xf, 1u);
+    EXPECT_EQ(gpr(x86::kRax), round);
+    if (round <= 2 || round == 5 || round >= 11) {
+      EXPECT_EQ(vcpu().sregs().cr2, round);
+      EXPECT_TRUE(vcpu().context().cs.long_mode);
+      EXPECT_EQ(vcpu().context().core.gpr[x86::kRax], round);
+    }
+    core = vcpu().core();
+    core.rflags |= x86::rflags::kRf;
+    vcpu().set_core(core);
+  }
+}
+
 TEST_F(Breakpoints, WriteBreakpointReportsAfterTheWrite) {
   for (std::size_t slot = 0; slot < 4; ++slot) {
     boot({0x8b, 0x03, 0xc7, 0x03, 7, 0, 0, 0, kNop, kHlt});  // mov eax,[rbx]; mov dword [rbx],7; nop; hlt

@@ -77,7 +77,8 @@ TEST_F(KvmMachine, ResetReturnsToTheFirstInstructionWithRamAsAfterLoading) {
   EXPECT_EQ(first.rip, kEntry);
   for (int round = 0; round < 3; ++round) {
     machine_->vcpu(VcpuId{0}).run();
-    std::this_thread::sleep_for(20ms);
+    for (int i = 0; i < 1000 && qword(kLinked + 0x100) != 0x1111111100000007u; ++i)
+      std::this_thread::sleep_for(10ms);
     machine_->vcpu(VcpuId{0}).pause();
     const auto stop = reports_.next();
     ASSERT_TRUE(stop.has_value());

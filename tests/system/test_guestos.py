@@ -16,12 +16,29 @@ import kernelstore  # noqa: E402  (the lab's; harness.place has it on the path)
 
 SCRIPT = TOP / "gdbinit/ringside.gdb"
 MODULE = "af_key"
+SLEEPING_MODULE = "pktgen"  # with a thread of its own for each CPU
+# Sleepers in different places; one is stopped on its way back from an interrupt.
+SLEEPING = """mkfifo /tmp/fifo
+sleep 10000 &
+cat /tmp/fifo &
+sleep 10000 | cat &
+sh -c 'sleep 10000; true' &
+(while :; do :; done) &
+busy=$!
+sleep 1
+kill -STOP $busy
+sleep 1
+for one in /proc/[0-9]*; do
+  echo "sleeper: ${one#/proc/} $(cat $one/comm)"
+  sed 's/^/at: /' $one/stack
+done"""
 TELLING = f"""for m in /m/*; do insmod $m; done
 exec 5</etc/greeting
 cd /tmp
 echo hidden >/tmp/gone
 exec 6</tmp/gone
 rm /tmp/gone
+{SLEEPING}
 echo "told: text $(cat /sys/module/{MODULE}/sections/.text)"
 echo "told: data $(cat /sys/module/{MODULE}/sections/.data)"
 echo "told: $(grep ' do_exit$' /proc/kallsyms)"
@@ -34,7 +51,7 @@ echo told everything
 
 def module_files(suite: str, folder: Path) -> tuple[tuple[Path, str], ...]:
     files = []
-    for number, source in enumerate(kernels.get(suite).module_files([MODULE])):
+    for number, source in enumerate(kernels.get(suite).module_files([MODULE, SLEEPING_MODULE])):
         plain = folder / (kernelstore.module_name(source.name) + ".ko")
         plain.write_bytes(kernelstore.module_bytes(source))
         files.append((plain, f"/m/{number:02}.ko"))
@@ -147,6 +164,46 @@ class OnOneKernel:
         self.assertIn("do_exit in section .text", out.text)
         self.assertEqual(re.findall(r"^\$\d+ = (.*)$", out.text, re.MULTILINE),
                          [f"{at:#x}", f"{self.told_address('init_task'):#x}"])
+
+    def told_stacks(self) -> dict[str, tuple[str, list[str]]]:
+        """By pid: the name, and the lines of /proc/PID/stack."""
+        stacks: dict[str, tuple[str, list[str]]] = {}
+        for line in self.told.splitlines():
+            if match := re.match(r"sleeper: (\d+) (.+)$", line):
+                stacks[match[1]] = (match[2], [])
+                last = match[1]
+            elif match := re.match(r"at: \[<0>\] (.+)$", line):
+                stacks[last][1].append(match[1])
+        return stacks
+
+    def test_stacks_of_sleepers_are_those_of_proc(self) -> None:
+        told = self.told_stacks()
+        steady = {"sleep", "cat", "kthreadd", "kswapd0", "kcompactd0", "oom_reaper", "khugepaged", "cpuhp/0",
+                  "migration/1", "ksoftirqd/1", "kpktgend_0", "kpktgend_1"}
+        chosen = {pid: lines for pid, (name, lines) in told.items() if name in steady}
+        self.assertLessEqual(steady - {"khugepaged"}, {name for name, _ in told.values()})
+        self.assertEqual({pid: self.ask("stack", pid).splitlines() for pid in chosen}, chosen)
+        deep = "\n".join(line for lines in chosen.values() for line in lines)
+        for somewhere in ("hrtimer_nanosleep+", "pipe_read+", "kthreadd+", f" [{SLEEPING_MODULE}]",
+                          "entry_SYSCALL_64_after_hwframe+"):
+            self.assertIn(somewhere, deep)
+
+    def test_a_stack_may_begin_in_an_interrupt(self) -> None:
+        stopped = [(pid, lines) for pid, (_, lines) in self.told_stacks().items()
+                   if any(line.startswith("do_signal_stop+") for line in lines)]
+        self.assertEqual(len(stopped), 1)
+        pid, lines = stopped[0]
+        self.assertTrue(lines[-1].startswith("asm_"), lines)
+        self.assertEqual(self.ask("stack", pid).splitlines(), lines)
+
+    def test_most_stacks_are_what_they_were(self) -> None:
+        told = {pid: lines for pid, (_, lines) in self.told_stacks().items() if lines and pid != "1"}
+        same = [pid for pid, lines in told.items() if self.ask("stack", pid).splitlines() == lines]
+        self.assertGreater(len(told), 40)
+        self.assertGreater(len(same), 0.8 * len(told))
+
+    def test_a_task_that_is_not_there_has_no_stack(self) -> None:
+        self.assertEqual(self.ask("stack", "30000"), "no task has the number 30000\n")
 
     def test_looking_does_not_stop_the_guest(self) -> None:
         for question in ("ps", "lsmod", "kaslr"):

@@ -163,6 +163,52 @@ class FromTheBeginning(case.Case):
             self.assertIn("reboot(", text)
 
 
+class Stacks(case.Case):
+    """What the guest's kernel says of its own stacks, in /proc/PID/stack, is what -k shows."""
+
+    # The shell waits for its child when it is stopped, and when it is signalled: it comes the same way.
+    INIT = """sh -c 'trap : USR1; while :; do sleep 1000; done' &
+shell=$!
+sleep 1
+kill -STOP $shell
+sleep 1
+sed 's/^/stopped: /' /proc/$shell/stack
+kill -CONT $shell
+while :; do
+  sed 's/^/reading: /' /proc/self/stack
+  kill -USR1 $shell
+  echo "round for $shell"
+  usleep 200000
+done"""
+
+    def check(self, suite: str) -> None:
+        with Guest(kernel=suite, init=self.INIT, gdb=True) as guest:
+            shell = guest.wait_for(r"round for (\d+)", 60)[1]
+            with Strace(guest, "-k", "-e", "trace=read,write") as strace:
+                signal = strace.wait_for(rf"\[pid +{shell}\] --- SIGUSR1 {{[^\n]*---\n((?: > .*\n)+)(?! >)", 60)
+                read = strace.wait_for(r"read\(\d+, .*= \d+\n((?: > .*\n)+)(?! >)")
+                strace.interrupt()
+            told = {kind: re.findall(rf"^{kind}: \[<0>\] (\S+)/0x[0-9a-f]+$", guest.console, re.MULTILINE)
+                    for kind in ("stopped", "reading")}
+        signal, read = ([line[3:] for line in text[1].splitlines()] for text in (signal, read))
+        way = told["stopped"][next(i for i, at in enumerate(told["stopped"]) if at.startswith("arch_do_signal")):]
+        self.assertGreater(len(way), 2)
+        self.assertEqual(signal[:len(way)], way)
+        self.assertRegex(signal[len(way)], r"^0x[0-9a-f]+$")
+        self.assertRegex(read[0], r"^do_syscall_64\+0x[0-9a-f]+$")
+        self.assertEqual(read[1], next(at for at in told["reading"] if at.startswith("entry_SYSCALL_64")))
+        self.assertRegex(read[2], r"^0x[0-9a-f]+$")
+
+    def test_of_the_oldest_kernel(self) -> None:
+        self.check("6.1")
+
+    def test_of_a_middle_kernel(self) -> None:
+        self.check("6.12")
+
+    def test_of_the_newest_kernel(self) -> None:
+        self.check("sid")
+
+
 class UnderLoad(case.Case):
     """Eight processes on four CPUs, while gdbs come, stop, step and go: nothing is lost, nothing counted twice."""
 

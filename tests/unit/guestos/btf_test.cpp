@@ -37,6 +37,22 @@ TEST(Btf, KnowsTheSizeOfAnArray) {
   EXPECT_EQ(btf->member_size("task", "comm"), 16u);
 }
 
+TEST(Btf, KnowsWhereBitFieldsAre) {
+  BtfImage image;
+  const auto half = image.integer("short", 2);
+  const auto word = image.integer("unsigned", 4);
+  image.structure(
+      "packed", 6,
+      {{"offset", half, 2}, {"low", word, 4, 0, 4}, {"high", word, 4, 4, 4}, {"type", word, 4, 8, 3}});
+  const auto btf = Btf::parse(image.bytes());
+  ASSERT_TRUE(btf);
+  EXPECT_EQ(btf->bits("packed", "offset"), (Btf::Bits{16, 16}));
+  EXPECT_EQ(btf->bits("packed", "high"), (Btf::Bits{36, 4}));
+  EXPECT_EQ(btf->bits("packed", "type"), (Btf::Bits{40, 3}));
+  EXPECT_EQ(btf->member("packed", "type"), 5u);
+  EXPECT_FALSE(btf->bits("packed", "end"));
+}
+
 TEST(Btf, ComesToAnEndInStructuresThatHoldThemselves) {
   BtfImage image;
   image.structure("loop", 8, {{"", 1, 0}, {"", 1, 0}});

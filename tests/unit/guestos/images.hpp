@@ -130,13 +130,18 @@ class BtfImage {
     std::string name;
     std::uint32_t type;
     std::uint32_t byte;
+    std::uint32_t bit = 0;    // behind `byte`
+    std::uint32_t width = 0;  // of a bit field
   };
   std::uint32_t structure(std::string_view name, std::uint32_t bytes, const std::vector<Member>& members) {
     std::vector<std::uint32_t> words;
+    std::uint32_t has_bit_fields = 0;
     for (const Member& member : members) {
-      words.insert(words.end(), {text(member.name), member.type, member.byte * 8});
+      words.insert(words.end(),
+                   {text(member.name), member.type, member.byte * 8 + member.bit + (member.width << 24)});
+      if (member.width != 0) has_bit_fields = 1;
     }
-    return add(name, 4, static_cast<std::uint32_t>(members.size()), bytes, words);
+    return add(name, 4 | has_bit_fields << 7, static_cast<std::uint32_t>(members.size()), bytes, words);
   }
   Bytes bytes() const {
     Bytes all(24);

@@ -7,7 +7,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "stub/guestos/copy.hpp"
+#include "stub/guestos/kallsyms.hpp"
 #include "stub/guestos/kernel.hpp"
+#include "stub/guestos/orc.hpp"
 #include "tests/unit/guestos/images.hpp"
 #include "vmm/boot/bzimage.hpp"
 #include "vmm/boot/elf.hpp"
@@ -51,6 +54,24 @@ std::vector<Gva> sites_of(const Kernel& kernel, Kind kind) {
     if (site.kind == kind) found.push_back(site.at);
   }
   return found;
+}
+
+// A kernel's image, and a stack beside it.
+class WithStack final : public VirtualMemory {
+ public:
+  WithStack(const VirtualMemory& image, test::FlatMemory& stack) : image_(image), stack_(stack) {}
+  bool read(Gva from, MutableByteView to) const noexcept override {
+    return stack_.read(from, to) || image_.read(from, to);
+  }
+
+ private:
+  const VirtualMemory& image_;
+  test::FlatMemory& stack_;
+};
+
+Btf types_of(const SymbolTable& symbols, const VirtualMemory& memory) {
+  const Gva begin = symbols.find("__start_BTF").value(), end = symbols.find("__stop_BTF").value();
+  return std::move(Btf::parse(copy_out(memory, begin, end - begin).bytes)).value();
 }
 
 std::string around(const Kernel& kernel, Gva at) {
@@ -143,6 +164,79 @@ TEST_F(RealKernels, SayWhereTheirTasksAre) {
     EXPECT_THAT(*modules, SizeIs(0));
     EXPECT_EQ((*kernel)->member("list_head", "next"), 0u);
     EXPECT_EQ((*kernel)->size_of("list_head"), 16u);
+  }
+}
+
+TEST_F(RealKernels, HaveOrcTablesThatSayWhatCallsAre) {
+  for (const std::string& name : kernels()) {
+    SCOPED_TRACE(name);
+    const test::FlatMemory memory = unpacked(name);
+    const SymbolTable symbols = std::move(read_kallsyms(memory, memory.begin())).value();
+    const Btf btf = types_of(symbols, memory);
+    const auto tables = OrcTables::find(symbols, &btf, std::nullopt, memory);
+    ASSERT_TRUE(tables);
+    for (const std::string_view function :
+         {"do_syscall_64", "vfs_read", "do_exit", "schedule", "get_signal"}) {
+      const auto entry = tables->in_kernel(symbols.find(function).value(), memory);
+      ASSERT_TRUE(entry) << function;
+      EXPECT_EQ(entry->type, OrcEntry::Type::kCall) << function;
+      EXPECT_EQ(entry->sp_reg, OrcEntry::Reg::kSp) << function;
+      EXPECT_EQ(entry->sp_offset, 8) << function;
+      EXPECT_FALSE(entry->signal) << function;
+    }
+  }
+}
+
+TEST_F(RealKernels, HaveAnOrcFormatThatIsToldWithoutTypesToo) {
+  for (const std::string& name : kernels()) {
+    SCOPED_TRACE(name);
+    const test::FlatMemory memory = unpacked(name);
+    const SymbolTable symbols = std::move(read_kallsyms(memory, memory.begin())).value();
+    const Btf btf = types_of(symbols, memory);
+    const auto with = OrcTables::find(symbols, &btf, std::nullopt, memory);
+    const auto without = OrcTables::find(symbols, nullptr, std::nullopt, memory);
+    ASSERT_TRUE(with && without);
+    const std::uint64_t bytes = symbols.find("_etext").value() - memory.begin();
+    std::array<std::size_t, 5> seen{};
+    std::size_t different = 0;
+    for (std::uint64_t at = 0; at < bytes; at += 61) {
+      const auto one = with->in_kernel(memory.begin() + at, memory);
+      const auto other = without->in_kernel(memory.begin() + at, memory);
+      ASSERT_EQ(one.has_value(), other.has_value());
+      if (!one) continue;
+      ++seen[static_cast<std::size_t>(one->type)];
+      if (one->type != other->type || one->signal != other->signal || one->sp_offset != other->sp_offset)
+        ++different;
+    }
+    EXPECT_EQ(different, 0u);
+    EXPECT_GT(seen[static_cast<std::size_t>(OrcEntry::Type::kCall)], 10'000u);
+    EXPECT_GT(seen[static_cast<std::size_t>(OrcEntry::Type::kRegs)], 10u);
+  }
+}
+
+TEST_F(RealKernels, HaveStacksThatGoUpToUserMode) {
+  constexpr Gva kStack{0xffffc90000100000};
+  constexpr std::uint64_t kRegs = 8, kCs = kRegs + 17 * 8;
+  for (const std::string& name : kernels()) {
+    SCOPED_TRACE(name);
+    const test::FlatMemory image = unpacked(name);
+    const auto kernel = recognise(image, image.begin());
+    ASSERT_TRUE(kernel) << kernel.error().text;
+    test::FlatMemory stack(kStack, 4096);
+    const WithStack memory(image, stack);
+    const Gva back = sites_of(**kernel, Kind::kLeave)[0];
+    stack.put(kStack, back.value);
+    stack.put(kStack + kCs, std::uint64_t{0x33});
+    for (const Gva at : {sites_of(**kernel, Kind::kEntry64)[0], (*kernel)->symbol("vfs_read").value(),
+                         (*kernel)->symbol("do_exit").value()}) {
+      std::array<StackFrame, 8> frames;
+      const StackWalk walk = (*kernel)->walk_stack({.ip = at, .sp = kStack}, memory, frames);
+      ASSERT_EQ(walk.frames, 2u);
+      EXPECT_EQ(frames[0].ip, at);
+      EXPECT_EQ(frames[1].ip, back);
+      EXPECT_EQ(walk.end, StackWalk::End::kUser);
+      EXPECT_EQ(walk.user_regs, kStack + kRegs);
+    }
   }
 }
 

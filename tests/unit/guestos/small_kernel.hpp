@@ -1,4 +1,4 @@
-// A kernel in miniature that runs: two processes, one with a thread, files, a module, a log.  Offsets are
+// A kernel in miniature that runs: two processes, one with a thread, files, a module, a log, stacks.  Offsets are
 // nobody's: the readers must take them from the type information.
 #pragma once
 
@@ -20,6 +20,7 @@ class SmallKernel {
   SmallKernel() {
     lay_out_types();
     tasks();
+    stacks();
     put(symbols_["linux_banner"], "Linux version 9.9.9 (small)\n");
   }
 
@@ -68,9 +69,18 @@ class SmallKernel {
                    {"thread_node", list, kTaskThreadNode},
                    {"files", pointer, 128},
                    {"fs", pointer, 136},
+                   {"on_cpu", byte, 200},
                    {"thread", thread, 144}});
     btf.structure("signal_struct", 64, {{"thread_head", list, 24}});
-    btf.structure("inactive_task_frame", 56, {{"ret_addr", big, 48}});
+    btf.structure("inactive_task_frame", 56, {{"bp", big, 40}, {"ret_addr", big, 48}});
+    const auto half = btf.integer("short", 2);
+    btf.structure("orc_entry", 6,
+                  {{"sp_offset", half, 0},
+                   {"bp_offset", half, 2},
+                   {"sp_reg", number, 4, 0, 4},
+                   {"bp_reg", number, 4, 4, 4},
+                   {"type", number, 4, 8, 3},
+                   {"signal", number, 4, 11, 1}});
     const auto path = btf.structure("path", 16, {{"mnt", pointer, 0}, {"dentry", pointer, 8}});
     btf.structure("files_struct", 64, {{"fdt", pointer, 16}});
     btf.structure("fdtable", 64, {{"max_fds", number, 0}, {"fd", pointer, 8}});
@@ -107,12 +117,19 @@ class SmallKernel {
     btf.structure("module_sect_attrs", 48, {{"grp", group, 0}});
     const auto region = btf.structure("module_memory", 24, {{"base", pointer, 0}, {"size", number, 8}});
     const auto regions = btf.array(region, 2);
+    const auto arch =
+        btf.structure("mod_arch_specific", 24,
+                      {{"num_orcs", number, 0}, {"orc_unwind_ip", pointer, 8}, {"orc_unwind", pointer, 16}});
+    btf.structure("mod_kallsyms", 32,
+                  {{"symtab", pointer, 0}, {"num_symtab", number, 8}, {"strtab", pointer, 16}});
     btf.structure("module", 256,
                   {{"state", number, 0},
                    {"list", list, 8},
                    {"name", name, 24},
                    {"mem", regions, 64},
-                   {"sect_attrs", pointer, 128}});
+                   {"sect_attrs", pointer, 128},
+                   {"kallsyms", pointer, 136},
+                   {"arch", arch, 144}});
     const Bytes bytes = btf.bytes();
     put(kText + kBtf, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
     symbols_ = {{"_text", kText},
@@ -124,6 +141,13 @@ class SmallKernel {
                 {"prb", place(0x10)},
                 {"__per_cpu_offset", place(0x20)},
                 {"current_task", place(0x60)},
+                {"_stext", kText},
+                {"_etext", kText + 0x2000},
+                {"do_syscall_64", kText + 0x110},
+                {"__start_orc_unwind_ip", place(kOrcIps)},
+                {"__stop_orc_unwind_ip", place(kOrcIps) + 4 * kOrcCount},
+                {"__start_orc_unwind", place(kOrcEntries)},
+                {"__stop_orc_unwind", place(kOrcEntries) + 6 * kOrcCount},
                 {"_end", kText + 0x1f0000}};
   }
 
@@ -161,6 +185,31 @@ class SmallKernel {
     word(place(0x60) + 0x100, task(2));
   }
 
+  void orc(std::uint64_t index, std::uint64_t text, std::uint32_t offsets, std::uint16_t rest) {
+    const Gva ip = place(kOrcIps) + 4 * index, entry = place(kOrcEntries) + 6 * index;
+    memory_.put(ip, static_cast<std::uint32_t>(kText + text - ip));
+    memory_.put(entry, offsets);
+    memory_.put(entry + 4, rest);
+  }
+  // init sleeps: filler_16 was called by filler_32, that by filler_48, with the user's registers above it.
+  void stacks() {
+    orc(0, 0x0, 8, 0x0205);             // a call, sp + 8
+    orc(1, 0x200, 0xfff00010, 0x0214);  // a call, bp + 16, with bp at - 16
+    orc(2, 0x300, 0, 0x0b05);           // registers at sp
+    orc(3, 0x400, 0, 0x0100);           // the end
+    const Gva stack = place(0x9000);
+    memory_.put(task(1) + 201, std::uint8_t{1});  // beside on_cpu
+    word(task(1) + 144 + 8, stack);
+    word(stack + 40, stack + 0x100);
+    word(stack + 48, kText + 0x108);
+    word(stack + 56, kText + 0x208);
+    word(stack + 0x100, Gva{0x77});
+    word(stack + 0x108, kText + 0x308);
+    word(stack + 0x110 + 16 * 8, Gva{0x401000});
+    word(stack + 0x110 + 17 * 8, Gva{0x33});
+  }
+
+  static constexpr std::uint64_t kOrcIps = 0x8000, kOrcEntries = 0x8100, kOrcCount = 4;
   FlatMemory memory_{kText, 0x200000};
   std::map<std::string, Gva> symbols_;
 };

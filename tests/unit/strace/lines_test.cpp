@@ -67,6 +67,15 @@ TEST_F(LinesTest, AStackStandsBelowItsCall) {
   EXPECT_EQ(shown_, "[pid     7] close(3)                    = 0\n > do_syscall_64+0x5\n > 0x401000\n");
 }
 
+TEST_F(LinesTest, AStackStandsBelowItsSignal) {
+  Record signal{.kind = Record::Kind::kSignal};
+  signal.pid = 7;
+  signal.text = "SIGHUP {}";
+  signal.stack = "arch_do_signal_or_restart+0x2d\n0x401000\n";
+  lines_.add(signal);
+  EXPECT_EQ(shown_, "[pid     7] --- SIGHUP {} ---\n > arch_do_signal_or_restart+0x2d\n > 0x401000\n");
+}
+
 TEST_F(LinesTest, ACallThatAnotherTaskInterruptsIsResumed) {
   lines_.add(entry(7, "wait4", "-1", true));
   lines_.add(entry(8, "close", "1"));
