@@ -114,6 +114,7 @@ std::uint8_t* GuestRam::host_range(Gpa begin, std::uint64_t bytes) const noexcep
 }
 
 std::uint8_t* GuestRam::memory_at(Gpa begin, std::uint64_t bytes) const noexcept {
+  if (std::uint8_t* low = regions_[0].range(begin, bytes)) return low;  // nearly always
   std::uint8_t* host = host_range(begin, bytes);
   return host != nullptr ? host : scratch_.range(begin, bytes);
 }
