@@ -20,6 +20,7 @@
 #include "stub/strace/call.hpp"
 #include "stub/strace/record.hpp"
 #include "stub/strace/ring.hpp"
+#include "stub/strace/syscalls.hpp"
 #include "stub/strace/trace_options.hpp"
 #include "stub/tracer/port.hpp"
 
@@ -54,6 +55,7 @@ class Recorder final : public tracer::Watcher {
     bool traced = false;
     bool in_call = false;
     Call call;
+    Gva regs;  // its pt_regs
     std::uint64_t began_ns = 0;
     Gva signal;             // where get_signal puts what it finds
     bool kept = false;      // its entry is written at the return
@@ -78,7 +80,7 @@ class Recorder final : public tracer::Watcher {
   static constexpr std::size_t kMostTasksInShard = 4096;
 
   void dispatch(Moment& moment, Task& task, Kind kind) noexcept;
-  void entry(Moment& moment, Task& task, Abi abi) noexcept;
+  void entry(Moment& moment, Task& task) noexcept;
   void result(Moment& moment, Task& task, std::int64_t value) noexcept;
   void new_task(Moment& moment, const Task& parent) noexcept;
   void exit(Moment& moment, Task& task) noexcept;
@@ -91,6 +93,8 @@ class Recorder final : public tracer::Watcher {
   bool wants(Moment& moment) const noexcept;
   bool has_path(const Moment& moment, const Call& call, bool& certain) const noexcept;
   void count(const Call& call, std::uint64_t took_ns) noexcept;
+  std::optional<Gva> executed_path(const Moment& moment, const Task& task) const noexcept;
+  void write_executed(Moment& moment, const Task& task, const Process& process) noexcept;
   void write_kept_entry(Moment& moment, const Task& task, const Process& process) noexcept;
   void write_entry(Moment& moment, const Task& task, std::string_view text) noexcept;
   void write(Moment& moment, Record& record) noexcept;
@@ -102,6 +106,8 @@ class Recorder final : public tracer::Watcher {
   Ring ring_;
   std::optional<Gva> trigger_;
   std::optional<std::uint64_t> signal_info_;  // of siginfo in struct ksignal
+  std::optional<std::uint64_t> mm_;           // in task_struct
+  std::optional<std::uint64_t> env_end_;      // in mm_struct
   std::atomic<std::int64_t> calls_under_way_{0};
   std::vector<Desk> desks_;  // by vCPU
   std::array<Shard, kShards> shards_;
@@ -111,7 +117,8 @@ class Recorder final : public tracer::Watcher {
     std::atomic<std::uint64_t> errors{0};
     std::atomic<std::uint64_t> ns{0};
   };
-  static constexpr std::size_t kCountedCalls = 1024;  // of each ABI; the last stands for all beyond
+  static constexpr std::size_t kCountedCalls =
+      kSyscallNumbers + 1;  // of each ABI; the last stands for all beyond
   std::array<std::array<Count, kCountedCalls>, 2> counts_;
 };
 

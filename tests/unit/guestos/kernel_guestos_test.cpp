@@ -89,10 +89,13 @@ TEST_F(RealKernels, HaveEverySiteAroundSystemCalls) {
     const test::FlatMemory memory = unpacked(name);
     const auto kernel = recognise(memory, memory.begin());
     ASSERT_TRUE(kernel) << kernel.error().text;
-    for (const Kind kind : {Kind::kEntry64, Kind::kEntry32, Kind::kLeave, Kind::kNewTask, Kind::kExit,
+    for (const Kind kind : {Kind::kEntry64, Kind::kEntryFast32, Kind::kNewTask, Kind::kExit,
                             Kind::kSignalEntry, Kind::kSignalReturn}) {
       EXPECT_THAT(sites_of(**kernel, kind), SizeIs(1)) << static_cast<int>(kind);
     }
+    EXPECT_THAT(sites_of(**kernel, Kind::kEntryInt80), SizeIs(AnyOf(1, 2)));  // two, if it knows FRED
+    EXPECT_THAT(sites_of(**kernel, Kind::kEntry32), SizeIs(0));
+    EXPECT_THAT(sites_of(**kernel, Kind::kLeave), SizeIs(4));
     const std::size_t results = sites_of(**kernel, Kind::kResult).size();
     EXPECT_EQ(results == 1, sites_of(**kernel, Kind::kResultRax).empty());
     EXPECT_EQ(around(**kernel, sites_of(**kernel, Kind::kEntry64)[0]), "do_syscall_64");
