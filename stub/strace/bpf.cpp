@@ -19,12 +19,12 @@ enum class Form : std::uint8_t {
   kAddress,
   kPath,
   kString,
-  kBuffer,    // its size is the 32 bits at `other`
-  kText,      // the same, and it ends with the first NUL
-  kList,      // its length is there; a list that is not empty is shown as its address
-  kName,      // 16 characters
-  kVersion,   // of a kernel
-  kNamed,     // an unsigned int by `names`
+  kBuffer,   // its size is the 32 bits at `other`
+  kText,     // the same, and it ends with the first NUL
+  kList,     // its length is there; a list that is not empty is shown as its address
+  kName,     // characters, up to a NUL
+  kVersion,  // of a kernel
+  kNamed,    // an unsigned int by `names`
   kNamedLong,
   kFlags,
   kFlagsLong,
@@ -205,6 +205,7 @@ constexpr Structure kStructures[] = {{kMapCreate, 72},
                                      {kLinkById, 4},
                                      {kNextId, 12}};
 
+constexpr std::size_t kNameBytes = 16;  // BPF_OBJ_NAME_LEN
 constexpr std::size_t kMostBytes = 160;
 using Attributes = std::array<std::uint8_t, kMostBytes>;
 
@@ -217,6 +218,13 @@ void print_text(Printer& printer, std::uint64_t at, std::uint32_t size) {
   const auto end = std::ranges::find(bytes, 0);
   printer.quoted(bytes.first(static_cast<std::size_t>(end - bytes.begin())),
                  end == bytes.end() ? Printer::Cut::kYes : Printer::Cut::kNo);
+}
+
+// Without a NUL at its end it is no name: strace shows all but the last character.
+void print_name(Printer& printer, ByteView name) {
+  const auto size = static_cast<std::size_t>(std::ranges::find(name, 0) - name.begin());
+  printer.quoted(name.first(std::min(size, kNameBytes - 1)),
+                 size == kNameBytes ? Printer::Cut::kYes : Printer::Cut::kNo);
 }
 
 void print_member(Printer& printer, const Attributes& bytes, const Member& member) {
@@ -245,9 +253,9 @@ void print_member(Printer& printer, const Attributes& bytes, const Member& membe
       return print_text(printer, whole, load<std::uint32_t>(bytes.data() + member.other));
     case Form::kList:
       return whole != 0 && load<std::uint32_t>(bytes.data() + member.other) == 0 ? printer.text("[]")
-                                                                                  : printer.pointer(whole);
+                                                                                 : printer.pointer(whole);
     case Form::kName:
-      return printer.fixed_string(ByteView(bytes).subspan(member.at, 16));
+      return print_name(printer, ByteView(bytes).subspan(member.at, kNameBytes));
     case Form::kVersion:
       return printer.format("KERNEL_VERSION({}, {}, {})", half >> 16, half >> 8 & 0xff, half & 0xff);
     case Form::kNamed:

@@ -22,10 +22,10 @@ Call of_socketcall(const Call& call, const VirtualMemory& memory) {
     std::uint32_t number;
     std::uint32_t arguments;
   };
-  constexpr Row kCalls[] = {
-      {},       {359, 3}, {361, 3}, {362, 3}, {363, 2}, {kAcceptOfSocketcall, 3}, {367, 3},
-      {368, 3}, {360, 4}, {kSend, 4}, {kRecv, 4}, {369, 6}, {371, 6}, {373, 2}, {366, 5},
-      {365, 5}, {370, 3}, {372, 3}, {364, 4}, {337, 5}, {345, 4}};
+  constexpr Row kCalls[] = {{},       {359, 3}, {361, 3}, {362, 3},   {363, 2},   {kAcceptOfSocketcall, 3},
+                            {367, 3}, {368, 3}, {360, 4}, {kSend, 4}, {kRecv, 4}, {369, 6},
+                            {371, 6}, {373, 2}, {366, 5}, {365, 5},   {370, 3},   {372, 3},
+                            {364, 4}, {337, 5}, {345, 4}};
   const auto which = static_cast<std::uint32_t>(call.args[0]);
   if (which == 0 || which >= std::size(kCalls)) return call;
   Call meant = call;

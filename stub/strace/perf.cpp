@@ -105,8 +105,9 @@ void print_perf_attr(Printer& printer, unsigned at) {
   printer.named(names::perf_sizes, attributes->size);
   printer.text(", config=");
   print_config(printer, *attributes);
-  printer.format(", {}={}, sample_type=", (attributes->bits >> kFrequency & 1) != 0 ? "sample_freq" : "sample_period",
-                 attributes->period);
+  printer.format(
+      ", {}={}, sample_type=", (attributes->bits >> kFrequency & 1) != 0 ? "sample_freq" : "sample_period",
+      attributes->period);
   printer.flags(names::perf_samples, attributes->sample_type);
   printer.text(", read_format=");
   printer.flags(names::perf_formats, attributes->read_format);

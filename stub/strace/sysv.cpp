@@ -34,24 +34,25 @@ constexpr Member kWhole[] = {{"uid", Form::kUser, 4, 4},    {"gid", Form::kUser,
                              {"cuid", Form::kUser, 12, 12}, {"cgid", Form::kUser, 16, 16}};
 
 constexpr Member kShmSet[] = {{"shm_perm", Form::kPermission, 0, 0}};
-constexpr Member kShmStat[] = {
-    {"shm_perm", Form::kPermission, 0, 0}, {"shm_segsz", Form::kUlong, 48, 36}, {"shm_cpid", Form::kInt, 80, 64},
-    {"shm_lpid", Form::kInt, 84, 68},      {"shm_nattch", Form::kUlong, 88, 72}, {"shm_atime", Form::kLong, 56, 40},
-    {"shm_dtime", Form::kLong, 64, 48},    {"shm_ctime", Form::kLong, 72, 56}};
+constexpr Member kShmStat[] = {{"shm_perm", Form::kPermission, 0, 0}, {"shm_segsz", Form::kUlong, 48, 36},
+                               {"shm_cpid", Form::kInt, 80, 64},      {"shm_lpid", Form::kInt, 84, 68},
+                               {"shm_nattch", Form::kUlong, 88, 72},  {"shm_atime", Form::kLong, 56, 40},
+                               {"shm_dtime", Form::kLong, 64, 48},    {"shm_ctime", Form::kLong, 72, 56}};
 constexpr Member kShmLimits[] = {{"shmmax", Form::kUlong, 0, 0},
                                  {"shmmin", Form::kUlong, 8, 4},
                                  {"shmmni", Form::kUlong, 16, 8},
                                  {"shmseg", Form::kUlong, 24, 12},
                                  {"shmall", Form::kUlong, 32, 16}};
-constexpr Member kShmInfo[] = {{"used_ids", Form::kInt, 0, 0},       {"shm_tot", Form::kUlong, 8, 4},
-                               {"shm_rss", Form::kUlong, 16, 8},     {"shm_swp", Form::kUlong, 24, 12},
-                               {"swap_attempts", Form::kUlong, 32, 16}, {"swap_successes", Form::kUlong, 40, 20}};
+constexpr Member kShmInfo[] = {
+    {"used_ids", Form::kInt, 0, 0},          {"shm_tot", Form::kUlong, 8, 4},
+    {"shm_rss", Form::kUlong, 16, 8},        {"shm_swp", Form::kUlong, 24, 12},
+    {"swap_attempts", Form::kUlong, 32, 16}, {"swap_successes", Form::kUlong, 40, 20}};
 
 constexpr Member kMsgSet[] = {{"msg_perm", Form::kPermission, 0, 0}, {"msg_qbytes", Form::kUlong, 88, 68}};
-constexpr Member kMsgStat[] = {
-    {"msg_perm", Form::kPermission, 0, 0}, {"msg_stime", Form::kLong, 48, 36},  {"msg_rtime", Form::kLong, 56, 44},
-    {"msg_ctime", Form::kLong, 64, 52},    {"msg_qnum", Form::kUlong, 80, 64},  {"msg_qbytes", Form::kUlong, 88, 68},
-    {"msg_lspid", Form::kInt, 96, 72},     {"msg_lrpid", Form::kInt, 100, 76}};
+constexpr Member kMsgStat[] = {{"msg_perm", Form::kPermission, 0, 0}, {"msg_stime", Form::kLong, 48, 36},
+                               {"msg_rtime", Form::kLong, 56, 44},    {"msg_ctime", Form::kLong, 64, 52},
+                               {"msg_qnum", Form::kUlong, 80, 64},    {"msg_qbytes", Form::kUlong, 88, 68},
+                               {"msg_lspid", Form::kInt, 96, 72},     {"msg_lrpid", Form::kInt, 100, 76}};
 constexpr Member kMsgInfo[] = {{"msgpool", Form::kInt, 0, 0},  {"msgmap", Form::kInt, 4, 4},
                                {"msgmax", Form::kInt, 8, 8},   {"msgmnb", Form::kInt, 12, 12},
                                {"msgmni", Form::kInt, 16, 16}, {"msgssz", Form::kInt, 20, 20},

@@ -59,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   style.fd_paths = (data[1] & 1) != 0;
   style.hex = static_cast<Style::Hex>(data[1] >> 1 & 1);
   style.string_limit = (data[1] & 4) != 0 ? 100000 : 32;
-  call.number = load<std::uint16_t>(data + 2) % kSyscallNumbers;
+  call.number = static_cast<std::uint32_t>(load<std::uint16_t>(data + 2) % kSyscallNumbers);
   call.result = load<std::int64_t>(data + 4);
   std::memcpy(call.args.data(), data + 12, 48);
   call.stack = call.args[0];

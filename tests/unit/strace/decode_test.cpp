@@ -172,7 +172,7 @@ TEST_F(Decode, BpfIsShownAsFarAsItsSizeReaches) {
       "bpf(BPF_MAP_CREATE, {map_type=BPF_MAP_TYPE_HASH, key_size=4, value_size=8, max_entries=16}, 16) = 3");
   EXPECT_EQ(line("bpf", {0, memory, 44}, 3),
             "bpf(BPF_MAP_CREATE, {map_type=BPF_MAP_TYPE_HASH, key_size=4, value_size=8, max_entries=16, "
-            "map_flags=BPF_F_NO_PREALLOC, inner_map_fd=0, numa_node=0, map_name=\"nam\"}, 44) = 3");
+            "map_flags=BPF_F_NO_PREALLOC, inner_map_fd=0, map_name=\"nam\"}, 44) = 3");
   EXPECT_EQ(line("bpf", {0, 16, 44}, -14), "bpf(BPF_MAP_CREATE, 0x10, 44) = -1 EFAULT (Bad address)");
 }
 
