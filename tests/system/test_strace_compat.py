@@ -46,7 +46,7 @@ class Compat(case.Case):
             self.assertEqual(guest.status(), 0)
             self.assertIn("ended with 0", guest.console)
         wanted = re.findall(r"^want: (.*)$", guest.console, re.MULTILINE)
-        self.assertGreater(len(wanted), 80)
+        self.assertGreater(len(wanted), 60)  # two ways on Intel, three on AMD
         pid = next(event["pid"] for event in events
                    if event.get("call") == "execve" and event["args"][0] == f'"{THERE}"')
         mine = [event for event in events if event["event"] in ("call", "signal") and event["pid"] == pid]
