@@ -35,11 +35,13 @@ struct TaskIds {
 // Where system calls can be observed, on this kernel.
 struct SyscallSite {
   enum class Kind : std::uint8_t {
-    kEntry64,  // `syscall` from 64-bit code; pt_regs in rdi, valid
-    kEntry32,  // int 0x80, sysenter, syscall of 32-bit code; pt_regs in rdi (the number in its orig_ax). Only
-               // calls that are made: neither refused by seccomp nor beyond the table
-    kResult,   // pt_regs in rdi, its ax is the result; before signals are looked at.  A new task comes here
-               // once without a call of its own
+    kEntry64,      // `syscall` from 64-bit code; pt_regs in rdi, valid
+    kEntry32,      // int 0x80, sysenter, syscall of 32-bit code; pt_regs in rdi, valid
+    kEntryInt80,   // int 0x80: the same, but the number is still in ax, not in orig_ax
+    kEntryFast32,  // sysenter and syscall of 32-bit code: the same, but the 6th argument is still where sp
+                   // points, not in bp
+    kResult,     // pt_regs in rdi, its ax is the result; before signals are looked at.  A new task comes here
+                 // once without a call of its own
     kResultRax,  // the result is in rax, no pt_regs; 64-bit and 32-bit calls.  Only where there is no kResult
     kLeave,      // pt_regs at rsp: back to user mode; for calls that were refused before they were made
     kNewTask,    // rdi: the new task_struct, not run yet; current is its parent (wake_up_new_task)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "stub/guestos/copy.hpp"
 
@@ -19,6 +20,8 @@ constexpr std::uint64_t kMostPadding = 16;
 class Finder {
  public:
   Finder(const SymbolTable& symbols, const VirtualMemory& memory) : symbols_(symbols), memory_(memory) {}
+
+  bool has(std::string_view function) const { return symbols_.find(function).has_value(); }
 
   // At the begin of the function; false when there is none.
   bool at_begin(Kind kind, std::string_view function) {
@@ -74,14 +77,41 @@ class Finder {
   std::vector<SyscallSite> sites_;
 };
 
-void find_results(Finder& finder) {
-  if (finder.at_begin(Kind::kResult, "syscall_exit_to_user_mode")) return;
+void find_entries32(Finder& finder) {
+  const bool known = finder.has("__do_fast_syscall_32") &&
+                     (finder.has("do_int80_emulation") || finder.has("do_int80_syscall_32"));
+  if (!known) {
+    finder.at_begin(Kind::kEntry32, "ia32_sys_call");
+    return;
+  }
+  finder.at_begin(Kind::kEntryFast32, "__do_fast_syscall_32");
+  finder.at_begin(Kind::kEntryInt80, "do_int80_emulation");
+  finder.at_begin(Kind::kEntryInt80, "fred_int80_emulation");
+  finder.at_begin(Kind::kEntry32, "do_int80_syscall_32");
+}
+
+// The entry code, and what it calls.  `results`: every 64-bit call has been seen before it comes there.
+void find_leaves(Finder& finder, bool results) {
+  if (!results) finder.behind_calls(Kind::kLeave, "entry_SYSCALL_64_after_hwframe", "do_syscall_64");
+  constexpr std::pair<std::string_view, std::string_view> kCalls[] = {
+      {"entry_SYSCALL_compat_after_hwframe", "do_fast_syscall_32"},
+      {"entry_SYSENTER_compat_after_hwframe", "do_SYSENTER_32"},
+      {"asm_int80_emulation", "int80_emulation"},
+      {"asm_int80_emulation", "do_int80_emulation"},
+      {"entry_INT80_compat", "do_int80_syscall_32"}};
+  for (const auto& [caller, callee] : kCalls) finder.behind_calls(Kind::kLeave, caller, callee);
+}
+
+// True when there is one place for all.
+bool find_results(Finder& finder) {
+  if (finder.at_begin(Kind::kResult, "syscall_exit_to_user_mode")) return true;
   finder.behind_calls(Kind::kResultRax, "do_syscall_64", "x64_sys_call");
   finder.behind_calls(Kind::kResultRax, "do_syscall_64", "x32_sys_call");
   for (const std::string_view caller :
        {"__do_fast_syscall_32", "do_int80_emulation", "do_int80_syscall_32", "fred_int80_emulation"}) {
     finder.behind_calls(Kind::kResultRax, caller, "ia32_sys_call");
   }
+  return false;
 }
 
 }  // namespace
@@ -89,9 +119,8 @@ void find_results(Finder& finder) {
 std::vector<SyscallSite> find_syscall_sites(const SymbolTable& symbols, const VirtualMemory& memory) {
   Finder finder(symbols, memory);
   finder.at_begin(Kind::kEntry64, "do_syscall_64");
-  finder.at_begin(Kind::kEntry32, "ia32_sys_call");
-  find_results(finder);
-  finder.behind_calls(Kind::kLeave, "entry_SYSCALL_64_after_hwframe", "do_syscall_64");
+  find_entries32(finder);
+  find_leaves(finder, find_results(finder));
   finder.at_begin(Kind::kNewTask, "wake_up_new_task");
   finder.at_begin(Kind::kExit, "do_exit");
   finder.at_begin(Kind::kSignalEntry, "get_signal");

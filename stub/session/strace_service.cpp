@@ -62,6 +62,7 @@ void StraceService::arm(std::shared_ptr<const guestos::Kernel> kernel) {
 // From the last to the first.
 void StraceService::insert_next(std::vector<Gva> places) {
   if (places.empty() || finished_) {
+    armed_ = true;
     woken();
     return;
   }
@@ -80,6 +81,17 @@ void StraceService::insert_next(std::vector<Gva> places) {
         }
         places.pop_back();
         self.insert_next(std::move(places));
+      }));
+}
+
+void StraceService::remove_next(std::vector<Gva> places) {
+  if (places.empty() || finished_) return;
+  const tracer::PointSpec spec{.kind = tracer::PointKind::kProbe, .at = places.back(), .length = 1};
+  places.pop_back();
+  client_.port.remove_point(
+      spec, guarded([places = std::move(places)](StraceService& self, const Result<void>& removed) mutable {
+        if (!removed) self.tell("a place that is not needed stays: " + removed.error().text);
+        self.remove_next(std::move(places));
       }));
 }
 
@@ -105,6 +117,7 @@ void StraceService::yield() {
 // The ring has something after it had nothing: soon there will be more.
 void StraceService::woken() {
   if (recorder_ != nullptr && recorder_->ring().frozen() && !finished_) finish();
+  if (armed_ && !finished_) remove_next(recorder_->take_spare_places());
   if (std::exchange(gathering_, true)) return;
   client_.later(kGather, guarded([](StraceService& self) {
                   self.gathering_ = false;

@@ -40,6 +40,7 @@ class StraceService : public std::enable_shared_from_this<StraceService> {
   void look_for_kernel();
   void arm(std::shared_ptr<const guestos::Kernel> kernel);
   void insert_next(std::vector<Gva> places);
+  void remove_next(std::vector<Gva> places);
   void tell(std::string text);
   void woken();
   void finish();
@@ -59,6 +60,7 @@ class StraceService : public std::enable_shared_from_this<StraceService> {
   std::shared_ptr<const tracer::PointActions> actions_;
   Bytes notes_;                         // encoded, to be read before anything that is recorded
   std::optional<std::size_t> waiting_;  // a read, of so many bytes
+  bool armed_ = false;                  // all that is to be inserted is
   bool gathering_ = false;
   bool held_ = false;      // on_full() has been, and the guest waits
   bool finished_ = false;  // nothing comes any more

@@ -53,6 +53,10 @@ When when_arch_prctl_argument(const Call&);
 When when_ptrace_rest(const Call&);
 When when_keyctl_rest(const Call&);
 When when_syslog_rest(const Call&);
+When when_shmctl_argument(const Call&);
+When when_semctl_argument(const Call&);
+When when_semctl_indirect(const Call&);
+When when_msgctl_argument(const Call&);
 #undef FLAGS
 #undef LONG_FLAGS
 #undef NAMED

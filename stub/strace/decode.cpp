@@ -86,6 +86,11 @@ void print_return(const Call& call, const Process& process, const Style& style, 
   walk.rest(at_entry, at_return);
 }
 
+void print_path(Gva at, const Process& process, const Style& style, Text& into) noexcept {
+  const Call call;
+  Printer(call, process, style, into, Phase::kEntry).path(at.value);
+}
+
 bool complete_at_entry(const Call& call) noexcept {
   const Syscall* const syscall = find_syscall(call.abi, call.number);
   if (syscall == nullptr) return true;
@@ -99,33 +104,15 @@ bool never_returns(Abi abi, std::uint32_t number) noexcept {
   return syscall != nullptr && syscall->result == ResultKind::kNever;
 }
 
-namespace {
-
-// Names for numbers that have none, made once, so that they can be referred to for ever.
-class UnknownNames {
- public:
-  UnknownNames() {
-    for (std::size_t i = 0; i < names_.size(); ++i) {
-      const auto end = fmt::format_to_n(names_[i].data(), names_[i].size(), "syscall_{:#x}", i);
-      sizes_[i] = static_cast<std::uint8_t>(end.size);
-    }
-  }
-  std::string_view of(std::size_t number) const {
-    return number < names_.size() ? std::string_view(names_[number].data(), sizes_[number]) : "syscall_?";
-  }
-
- private:
-  std::array<std::array<char, 16>, 2048> names_{};
-  std::array<std::uint8_t, 2048> sizes_{};
-};
-
-const UnknownNames kUnknownNames;
-
-}  // namespace
-
 std::string_view name_of(Abi abi, std::uint32_t number) noexcept {
   const Syscall* const syscall = find_syscall(abi, number);
-  return syscall != nullptr ? syscall->name : kUnknownNames.of(number);
+  return syscall != nullptr ? syscall->name : std::string_view{};
+}
+
+ShownName::ShownName(Abi abi, std::uint32_t number) noexcept : name_(name_of(abi, number)) {
+  Text text(made_up_);
+  text.format("syscall_{:#x}", number);
+  size_ = text.view().size();
 }
 
 }  // namespace ringside::strace

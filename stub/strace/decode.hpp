@@ -4,6 +4,8 @@
 // Thread: any; on vCPU threads nothing here allocates.  Pure but for what `Process` reads.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -12,8 +14,24 @@
 
 namespace ringside::strace {
 
-// The call's name, "syscall_0x1f3" for a number that has none.  The text lives for ever.
+// The call's name, which lives for ever; empty for a number that has none.
 std::string_view name_of(Abi abi, std::uint32_t number) noexcept;
+
+// The same to be shown: "syscall_0x1f3" for a number that has none.
+class ShownName {
+ public:
+  ShownName(Abi abi, std::uint32_t number) noexcept;
+  std::string_view view() const { return name_.empty() ? std::string_view(made_up_.data(), size_) : name_; }
+
+ private:
+  std::string_view name_;
+  std::array<char, 20> made_up_{};
+  std::size_t size_ = 0;
+};
+
+// The call that is meant by socketcall() and ipc() of i386, with its own arguments; others, and those that
+// cannot be read, as they are.
+Call demultiplexed(const Call& call, const VirtualMemory& memory) noexcept;
 
 // The arguments that are known when the call is made, in order, up to the first that the kernel fills in;
 // separated by Text::kNextArgument.  No parentheses.
@@ -24,6 +42,9 @@ std::uint64_t note_entry(const Call& call, const Process& process) noexcept;
 
 // The arguments that print_entry() has left, begun with the separator where one is due; at the return.
 void print_return(const Call& call, const Process& process, const Style& style, Text& into) noexcept;
+
+// A path at an address of the process, as arguments have it.
+void print_path(Gva at, const Process& process, const Style& style, Text& into) noexcept;
 
 // Whether print_return() will add nothing.  Of a call that is cut short by the end of its process strace then
 // says ") = ?", and " <unfinished ...>) = ?" otherwise.

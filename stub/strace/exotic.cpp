@@ -1,4 +1,4 @@
-// Arguments of calls that few programs make: quotas, landlock, fanotify.
+// Arguments of calls that few programs make: quotas, landlock, fanotify, kexec.
 #include <array>
 
 #include "stub/strace/arguments.hpp"
@@ -101,6 +101,44 @@ void print_fanotify_event_flags(Printer& printer, unsigned at) {
 
 void print_fanotify_mask(Printer& printer, unsigned at) {
   printer.flags(names::fanotify_events, printer.pair_arg(at));
+}
+
+void print_kexec_segments(Printer& printer, unsigned at) {
+  constexpr std::uint64_t kMostSegments = 16;  // KEXEC_SEGMENT_MAX
+  const std::uint64_t count = printer.arg(at - 1);
+  const std::uint64_t word = printer.word_size();
+  if (count > kMostSegments) return printer.pointer(printer.arg(at));
+  const auto show = [&](std::uint64_t element) {
+    std::array<std::uint64_t, 4> words{};
+    for (std::uint64_t i = 0; i < words.size(); ++i) {
+      const auto value = printer.load_word(element + i * word);
+      if (!value) return false;
+      words[i] = *value;
+    }
+    printer.text("{buf=");
+    printer.pointer(words[0]);
+    printer.format(", bufsz={}, mem=", words[1]);
+    printer.pointer(words[2]);
+    printer.format(", memsz={}}}", words[3]);
+    return true;
+  };
+  print_array(printer, printer.arg(at), count, 4 * word, show);
+}
+
+void print_kexec_flags(Printer& printer, unsigned at) {
+  constexpr Name kArchitectures[] = {{0, "DEFAULT"},  {3, "386"},       {4, "68K"},     {8, "MIPS"},
+                                     {10, "MIPS_LE"}, {15, "PARISC"},   {20, "PPC"},    {21, "PPC64"},
+                                     {22, "S390"},    {40, "ARM"},      {42, "SH"},     {50, "IA_64"},
+                                     {62, "X86_64"},  {183, "AARCH64"}, {243, "RISCV"}, {258, "LOONGARCH"}};
+  constexpr Name kFlags[] = {{1, "KEXEC_ON_CRASH"}, {2, "KEXEC_PRESERVE_CONTEXT"}};
+  constexpr std::uint64_t kArchitecture = 0xffff0000;
+  const std::uint64_t flags = printer.arg(at);
+  const std::string_view name = find_name({kArchitectures, {}}, (flags & kArchitecture) >> 16);
+  name.empty() ? printer.format("{:#x} /* KEXEC_ARCH_??? */", flags & kArchitecture)
+               : printer.format("KEXEC_ARCH_{}", name);
+  if ((flags & ~kArchitecture) == 0) return;
+  printer.text("|");
+  printer.flags({kFlags, "KEXEC_???"}, flags & ~kArchitecture);
 }
 
 }  // namespace ringside::strace::arguments

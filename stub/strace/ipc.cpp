@@ -50,6 +50,13 @@ void print_key(Printer& printer, std::uint32_t key) {
 
 }  // namespace
 
+// One that is not known: the interface's version, and the number.
+void print_ipc_call(Printer& printer, unsigned at) {
+  const std::uint32_t call = printer.uint_arg(at);
+  if (call >> 16 != 0) printer.format("{}<<16|", call >> 16);
+  printer.unsigned_decimal(call & 0xffff);
+}
+
 void print_ipc_key(Printer& printer, unsigned at) {
   const std::uint32_t key = printer.uint_arg(at);
   key == 0 ? printer.text("IPC_PRIVATE") : printer.hex(key);
@@ -75,9 +82,6 @@ void print_msgctl_command(Printer& printer, unsigned at) {
 void print_semctl_command(Printer& printer, unsigned at) {
   print_control_command(printer, at, names::semctl_commands);
 }
-
-void print_shmctl_argument(Printer& printer, unsigned at) { printer.pointer(printer.arg(at)); }
-void print_ipc_argument(Printer& printer, unsigned at) { printer.pointer(printer.arg(at)); }
 
 void print_sembufs(Printer& printer, unsigned at) {
   struct Sembuf {

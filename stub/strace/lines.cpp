@@ -48,6 +48,8 @@ void Lines::add(const Record& record) {
       exit(record);
       break;
     case Record::Kind::kNewTask:
+      if (const auto parent = abis_.find(record.parent); parent != abis_.end())
+        abis_[record.pid] = parent->second;
       if (!style_.attached) return;
       interrupt();
       line_ = fmt::format("ringside: Process {} attached\n", record.pid);
@@ -105,7 +107,19 @@ std::string Lines::stamp(std::uint64_t time_ns) {
   return fmt::format("{}.{:06} ", clock, microseconds);
 }
 
+// A process is taken for a 64-bit one, or what its parent was, until it makes another call.
+void Lines::note_mode(const Record& record) {
+  Abi& abi = abis_[record.pid];
+  if (abi == record.abi) return;
+  abi = record.abi;
+  if (!style_.attached) return;
+  begin(record);
+  line_ += fmt::format("[ Process PID={} runs in {} bit mode. ]\n", record.pid, abi == Abi::kX64 ? 64 : 32);
+  sink_(line_);
+}
+
 void Lines::entry(const Record& record) {
+  note_mode(record);
   begin(record);
   line_ += record.name;
   line_ += '(';
@@ -175,6 +189,7 @@ void Lines::exit(const Record& record) {
     at_end_.reset();
     open_.erase(open);
   }
+  abis_.erase(record.pid);
   begin(record);
   line_ += fmt::format("+++ {} +++\n", describe_end(record.code));
 }

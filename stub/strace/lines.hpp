@@ -20,7 +20,7 @@ struct LineStyle {
   Pid pid = Pid::kBrackets;
   bool took = false;        // -T
   bool comm = false;        // -Y
-  bool attached = true;     // "Process 12 attached"; not with -q
+  bool attached = true;     // "Process 12 attached", "runs in 32 bit mode"; not with -q
   std::size_t column = 40;  // where "= result" begins
 };
 
@@ -38,6 +38,7 @@ class Lines {
   void result(const Record& record);
   void exit(const Record& record);
   void begin(const Record& record);
+  void note_mode(const Record& record);
   void interrupt();
   void add_outcome(std::string_view outcome);
   void add_stack(std::string_view frames);  // a frame a line
@@ -51,6 +52,7 @@ class Lines {
     bool more = false;       // arguments are missing
   };
   std::map<std::int32_t, Open> open_;   // by pid: entered, not returned
+  std::map<std::int32_t, Abi> abis_;    // by pid: of the last call
   std::optional<std::int32_t> at_end_;  // whose line is not ended yet
   std::string line_;
   std::uint64_t last_ns_ = 0;

@@ -19,23 +19,36 @@ void print_map(Printer& printer, std::uint32_t flags) {
 }
 
 // One word of a bit mask, in hex with all its digits.
+// Longs of as many bits as are asked for, less one (Linux: mm/mempolicy.c, get_nodes).
 void print_mask(Printer& printer, std::uint64_t at, std::uint64_t bits) {
   constexpr std::uint64_t kMostWords = 32;
+  const std::uint64_t word_bits = 8 * printer.word_size();
   if (at == 0) return printer.text("NULL");
-  const std::uint64_t words = bits / 64 + (bits % 64 != 0 ? 1 : 0);
-  if (words == 0) return printer.text("[]");
-  if (!printer.load<std::uint64_t>(at)) return printer.pointer(at);
+  if (bits == 0) return printer.text("[]");
+  const std::uint64_t words = (bits - 1) / word_bits + ((bits - 1) % word_bits != 0 ? 1 : 0);
+  if (words == 0 || !printer.load_word(at)) return printer.pointer(at);
   printer.text("[");
   for (std::uint64_t i = 0; i < words; ++i) {
     if (i > 0) printer.text(", ");
-    const auto word = printer.load<std::uint64_t>(at + 8 * i);
+    const auto word = printer.load_word(at + printer.word_size() * i);
     if (!word || i == kMostWords) {
       printer.text("...");
       break;
     }
-    *word == 0 ? printer.text("0000000000000000") : printer.format("{:#016x}", *word);  // %#016lx
+    const std::uint64_t digits = word_bits / 4;
+    *word == 0 ? printer.format("{:0{}}", 0, digits) : printer.format("{:#0{}x}", *word, digits);  // %#0*lx
   }
   printer.text("]");
+}
+
+void print_policy(Printer& printer, std::uint64_t policy) {
+  constexpr Name kModeFlags[] = {
+      {0x8000, "MPOL_F_STATIC_NODES"}, {0x4000, "MPOL_F_RELATIVE_NODES"}, {0x2000, "MPOL_F_NUMA_BALANCING"}};
+  constexpr std::uint64_t kModeFlagBits = 0xe000;
+  const std::string_view name = find_name(names::memory_policies, policy & ~kModeFlagBits);
+  if (name.empty()) return printer.flags({kModeFlags, names::memory_policies.unknown}, policy);
+  printer.text(name);
+  printer.more_flags({kModeFlags, {}}, policy & kModeFlagBits);
 }
 
 }  // namespace
@@ -92,20 +105,14 @@ void print_memfd_flags_(Printer& printer, unsigned at) {
   printer.format("{}{}<<MFD_HUGE_SHIFT", plain != 0 ? "|" : "", huge & kHugeBits);
 }
 
-void print_memory_policy(Printer& printer, unsigned at) {
-  constexpr Name kModeFlags[] = {
-      {0x8000, "MPOL_F_STATIC_NODES"}, {0x4000, "MPOL_F_RELATIVE_NODES"}, {0x2000, "MPOL_F_NUMA_BALANCING"}};
-  constexpr std::uint32_t kModeFlagBits = 0xe000;
-  const std::uint32_t policy = printer.uint_arg(at);
-  printer.named(names::memory_policies, policy & ~kModeFlagBits);
-  printer.more_flags({kModeFlags, {}}, policy & kModeFlagBits);
-}
+void print_memory_policy(Printer& printer, unsigned at) { print_policy(printer, printer.uint_arg(at)); }
+void print_long_memory_policy(Printer& printer, unsigned at) { print_policy(printer, printer.arg(at)); }
 
 void print_node_mask(Printer& printer, unsigned at) {
   print_mask(printer, printer.arg(at), printer.arg(at + 1));
 }
 void print_node_mask_out(Printer& printer, unsigned at) {
-  if (printer.failed()) return printer.pointer(printer.arg(at));
+  if (printer.failed() && printer.arg(at + 1) != 0) return printer.pointer(printer.arg(at));
   print_mask(printer, printer.arg(at), printer.arg(at + 1));
 }
 void print_node_mask_old(Printer& printer, unsigned at) {

@@ -39,6 +39,8 @@ namespace names {
   }               \
   ;               \
   }
+#include "stub/strace/names_bpf.def"
+#include "stub/strace/names_events.def"
 #include "stub/strace/names_files.def"
 #include "stub/strace/names_memory.def"
 #include "stub/strace/names_process.def"
@@ -52,6 +54,8 @@ namespace names {
 #define NAMES(table, unknown_text) inline constexpr Names table{rows::table, rows::unknown_##table};
 #define NAME(value, name)
 #define END_NAMES
+#include "stub/strace/names_bpf.def"
+#include "stub/strace/names_events.def"
 #include "stub/strace/names_files.def"
 #include "stub/strace/names_memory.def"
 #include "stub/strace/names_process.def"

@@ -53,6 +53,11 @@ Names names_of(std::uint32_t level) {
   }
 }
 
+bool is_text_option(std::uint32_t level, std::uint32_t option) {
+  return (level == kSocket && (option == kBindToDevice || option == kPeerSecurity)) ||
+         (level == kTcp && (option == kCongestion || option == kInfo || option == kUlp));
+}
+
 void print_option(Printer& printer, std::uint64_t at, std::int32_t size) {
   const std::uint32_t level = printer.uint_arg(1);
   const std::uint32_t option = printer.uint_arg(2);
@@ -75,10 +80,8 @@ void print_option(Printer& printer, std::uint64_t at, std::int32_t size) {
         "{{imr_multiaddr=inet_addr(\"{}.{}.{}.{}\"), imr_interface=inet_addr(\"{}.{}.{}.{}\")}}", g[0], g[1],
         g[2], g[3], g[4], g[5], g[6], g[7]);
   }
-  const bool is_text = (level == kSocket && (option == kBindToDevice || option == kPeerSecurity)) ||
-                       (level == kTcp && (option == kCongestion || option == kInfo || option == kUlp));
   const auto value = printer.load<std::int32_t>(at);
-  if (size == 4 && !is_text && value) return printer.format("[{}]", *value);
+  if (size == 4 && !is_text_option(level, option) && value) return printer.format("[{}]", *value);
   printer.buffer(at, static_cast<std::uint64_t>(size));
 }
 
@@ -95,9 +98,12 @@ void print_option_in(Printer& printer, unsigned at) {
 }
 
 void print_option_out(Printer& printer, unsigned at) {
+  constexpr std::int32_t kInt = sizeof(std::int32_t);
   const std::uint64_t length_at = printer.arg(at + 1);
   const auto length =
       printer.failed() || length_at == 0 ? std::nullopt : printer.load<std::int32_t>(length_at);
+  if (length && *length > 0 && *length < kInt && !is_text_option(printer.uint_arg(1), printer.uint_arg(2)))
+    return printer.hex_buffer(printer.arg(at), static_cast<std::uint64_t>(*length));
   length ? print_option(printer, printer.arg(at), *length) : printer.pointer(printer.arg(at));
 }
 

@@ -88,6 +88,7 @@ struct Recorder::Moment {
   Gva task;
   std::uint64_t now = 0;
   PtRegs regs{};
+  Call call{};  // that begins
   bool is_full = false;
   std::optional<Gva> child;
   std::optional<guestos::TaskIds> known_ids;
@@ -97,8 +98,20 @@ struct Recorder::Moment {
     if (!known_ids) known_ids = kernel.task_ids(task, hit.memory()).value_or(guestos::TaskIds{.task = task});
     return *known_ids;
   }
-  bool load_regs(x86::Gpr where) {
-    const auto loaded = hit.memory().load_at<PtRegs>({hit.core().gpr[where]});
+  // As the kernel's first steps will have them (arch/x86/entry/common.c): of int 0x80 the number goes from ax to
+  // orig_ax; of sysenter and syscall the 6th argument comes from the user's stack.
+  bool load_entry(Site::Kind kind) {
+    if (!load_regs(x86::kRdi)) return false;
+    if (kind == Site::Kind::kEntryInt80) regs.orig_ax = static_cast<std::uint32_t>(regs.ax);
+    if (kind == Site::Kind::kEntryFast32) {
+      const auto sixth = hit.memory().load_at<std::uint32_t>({static_cast<std::uint32_t>(regs.sp)});
+      if (sixth) regs.bp = *sixth;
+    }
+    return true;
+  }
+  bool load_regs(x86::Gpr where) { return load_regs(Gva{hit.core().gpr[where]}); }
+  bool load_regs(Gva at) {
+    const auto loaded = hit.memory().load_at<PtRegs>(at);
     if (loaded) regs = *loaded;
     return loaded.has_value();
   }
@@ -114,6 +127,11 @@ Recorder::Recorder(std::shared_ptr<const guestos::Kernel> kernel, Options option
       desks_(vcpus) {
   if (!options_.trigger.empty()) trigger_ = kernel_->symbol(options_.trigger);
   signal_info_ = kernel_->member("ksignal", "info");
+  for (const Site& site : sites_) {
+    if (site.kind == Kind::kLeave && is_in("entry_SYSCALL_64_after_hwframe", site)) leave64_ = site.at;
+  }
+  mm_ = kernel_->member("task_struct", "mm");
+  env_end_ = kernel_->member("mm_struct", "env_end");
   for (Desk& desk : desks_) {
     desk.text.resize(kTextBytes);
     desk.result.resize(kTextBytes);
@@ -136,6 +154,22 @@ std::vector<Gva> Recorder::places() const {
   return places;
 }
 
+// Whether a CPU comes back by the entry code, or has FRED, is only seen when it does.
+std::vector<Gva> Recorder::take_spare_places() {
+  std::vector<Gva> spare;
+  if (spares_taken_ || !leaves_.load(kRelaxed)) return spare;
+  spares_taken_ = true;
+  for (const Site& site : sites_) {
+    if (site.kind == Kind::kResultRax && is_in("do_syscall_64", site)) spare.push_back(site.at);
+  }
+  return spare;
+}
+
+bool Recorder::is_in(std::string_view function, const Site& site) const {
+  const auto near = kernel_->nearest(site.at);
+  return near && near->name == function;
+}
+
 std::optional<std::uint64_t> Recorder::on_hit(const tracer::Hit& hit) noexcept {
   if (trigger_ == hit.at()) {
     ring_.freeze();
@@ -144,6 +178,7 @@ std::optional<std::uint64_t> Recorder::on_hit(const tracer::Hit& hit) noexcept {
   }
   const auto site = std::ranges::find(sites_, hit.at(), &Site::at);
   if (site == sites_.end()) return std::nullopt;
+  if (leave64_ == site->at && !leaves_.load(kRelaxed) && !leaves_.exchange(true)) wake_();
   Moment moment{.hit = hit,
                 .desk = desks_[hit.vcpu().number],
                 .kernel = *kernel_,
@@ -186,17 +221,20 @@ void Recorder::adopt(Gva child) noexcept {
   const std::lock_guard lock(shard.mutex);
   if (shard.tasks.size() >= kMostTasksInShard) return;
   Task& task = shard.tasks[child.value];
-  task = Task{.known = true, .traced = true, .call = {}, .signal = {}, .entry = {}, .stack = {}};
+  task = Task{.known = true, .traced = true, .call = {}, .regs = {}, .signal = {}, .entry = {}, .stack = {}};
 }
 
 // The cheap questions, before anything is known of the task.
 bool Recorder::concerns(Moment& moment, Kind kind) const noexcept {
   switch (kind) {
     case Kind::kEntry64:
-    case Kind::kEntry32: {
-      if (!moment.load_regs(x86::kRdi)) return false;
+    case Kind::kEntry32:
+    case Kind::kEntryInt80:
+    case Kind::kEntryFast32: {
+      if (!moment.load_entry(kind)) return false;
       const Abi abi = kind == Kind::kEntry64 ? Abi::kX64 : Abi::kI386;
-      return options_.filter.wants_call(abi, static_cast<std::uint32_t>(moment.regs.orig_ax));
+      moment.call = demultiplexed(call_from(moment.regs, abi), moment.hit.memory());
+      return options_.filter.wants_call(abi, moment.call.number);
     }
     case Kind::kResult:
     case Kind::kResultRax:
@@ -211,10 +249,10 @@ void Recorder::dispatch(Moment& moment, Task& task, Kind kind) noexcept {
   if (!is_traced(moment, task)) return;
   switch (kind) {
     case Kind::kEntry64:
-      entry(moment, task, Abi::kX64);
-      return;
     case Kind::kEntry32:
-      entry(moment, task, Abi::kI386);
+    case Kind::kEntryInt80:
+    case Kind::kEntryFast32:
+      entry(moment, task);
       return;
     case Kind::kResult:
       if (task.in_call && moment.load_regs(x86::kRdi))
@@ -234,6 +272,10 @@ void Recorder::dispatch(Moment& moment, Task& task, Kind kind) noexcept {
       exit(moment, task);
       return;
     case Kind::kSignalEntry:
+      // Of a call that was refused before it was made this is the last moment before its signal's handler
+      // changes what it has returned.
+      if (task.in_call && moment.load_regs(task.regs))
+        result(moment, task, static_cast<std::int64_t>(moment.regs.ax));
       task.signal = {moment.hit.core().gpr[x86::kRdi]};
       return;
     case Kind::kSignalReturn:
@@ -277,13 +319,14 @@ bool Recorder::has_path(const Moment& moment, const Call& call, bool& certain) c
   return has;
 }
 
-void Recorder::entry(Moment& moment, Task& task, Abi abi) noexcept {
+void Recorder::entry(Moment& moment, Task& task) noexcept {
   if (std::exchange(task.in_call, false))
     calls_under_way_.fetch_sub(1, kRelaxed);  // its return has been missed
-  Call call = call_from(moment.regs, abi);
+  Call call = moment.call;
   bool certain = true;
   if (!wants(moment) || (!has_path(moment, call, certain) && certain)) return;
   call.stack = moment.regs.sp;
+  task.regs = {moment.hit.core().gpr[x86::kRdi]};
   task.in_call = true;
   calls_under_way_.fetch_add(1, kRelaxed);
   task.call = call;
@@ -316,14 +359,36 @@ void Recorder::write_entry(Moment& moment, const Task& task, std::string_view te
   Record record{.kind = Record::Kind::kEntry, .time_ns = task.began_ns};
   record.abi = task.call.abi;
   record.number = task.call.number;
-  record.name = name_of(task.call.abi, task.call.number);
+  const ShownName name(task.call.abi, task.call.number);
+  record.name = name.view();
   record.text = text;
   record.more = !complete_at_entry(task.call);
   write(moment, record);
 }
 
+// The path of an execve that has succeeded, where it could not be read before: the kernel's copy of it lies on
+// the new stack, behind the environment (Linux: fs/exec.c, bprm->exec).
+std::optional<Gva> Recorder::executed_path(const Moment& moment, const Task& task) const noexcept {
+  if (!mm_ || !env_end_ || name_of(task.call.abi, task.call.number) != "execve") return std::nullopt;
+  const VirtualMemory& memory = moment.hit.memory();
+  const auto mm = memory.load_at<std::uint64_t>(moment.task + *mm_);
+  const auto end = mm ? memory.load_at<std::uint64_t>(Gva{*mm} + *env_end_) : std::nullopt;
+  return end ? std::optional(Gva{*end}) : std::nullopt;
+}
+
+void Recorder::write_executed(Moment& moment, const Task& task, const Process& process) noexcept {
+  const std::string_view kept = task.entry;
+  const auto path = kept.starts_with("0x") ? executed_path(moment, task) : std::nullopt;
+  if (!path) return write_entry(moment, task, kept);
+  Text text(moment.desk.text);
+  print_path(*path, process, options_.style, text);
+  text.add(kept.substr(std::min(kept.find(Text::kNextArgument), kept.size())));
+  write_entry(moment, task, text.finish());
+}
+
 void Recorder::write_kept_entry(Moment& moment, const Task& task, const Process& process) noexcept {
-  if (!task.reread || replaces_memory(task.call)) return write_entry(moment, task, task.entry);
+  if (!task.reread) return write_entry(moment, task, task.entry);
+  if (replaces_memory(task.call)) return write_executed(moment, task, process);
   Text text(moment.desk.text);
   print_entry(task.call, process, options_.style, text);
   write_entry(moment, task, text.finish());
@@ -351,7 +416,8 @@ void Recorder::result(Moment& moment, Task& task, std::int64_t value) noexcept {
   Record record{.kind = Record::Kind::kReturn, .time_ns = moment.now};
   record.abi = task.call.abi;
   record.number = task.call.number;
-  record.name = name_of(task.call.abi, task.call.number);
+  const ShownName name(task.call.abi, task.call.number);
+  record.name = name.view();
   record.text = text.finish();
   record.result = value;
   record.result_text = outcome.finish();
@@ -418,7 +484,8 @@ void Recorder::write_counts() {
       Record record{.kind = Record::Kind::kCount};
       record.abi = abi == 0 ? Abi::kX64 : Abi::kI386;
       record.number = static_cast<std::uint32_t>(number);
-      record.name = name_of(record.abi, record.number);
+      const ShownName name(record.abi, record.number);
+      record.name = name.view();
       record.calls = one.calls.load(kRelaxed);
       record.errors = one.errors.load(kRelaxed);
       record.took_ns = one.ns.load(kRelaxed);

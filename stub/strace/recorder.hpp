@@ -20,6 +20,7 @@
 #include "stub/strace/call.hpp"
 #include "stub/strace/record.hpp"
 #include "stub/strace/ring.hpp"
+#include "stub/strace/syscalls.hpp"
 #include "stub/strace/trace_options.hpp"
 #include "stub/tracer/port.hpp"
 
@@ -36,6 +37,10 @@ class Recorder final : public tracer::Watcher {
   // With an answer, the ring is full and the vCPU is to wait (--overflow=block), or the trigger has been met.
   enum class Mark : std::uint64_t { kFull = 1 };
   std::optional<std::uint64_t> on_hit(const tracer::Hit& hit) noexcept override;
+
+  // Those of places() that tell nothing which others do not, now that the guest has been seen to come there:
+  // once, after `wake`.
+  std::vector<Gva> take_spare_places();
 
   Ring& ring() { return ring_; }
   const Options& options() const { return options_; }
@@ -54,6 +59,7 @@ class Recorder final : public tracer::Watcher {
     bool traced = false;
     bool in_call = false;
     Call call;
+    Gva regs;  // its pt_regs
     std::uint64_t began_ns = 0;
     Gva signal;             // where get_signal puts what it finds
     bool kept = false;      // its entry is written at the return
@@ -79,13 +85,14 @@ class Recorder final : public tracer::Watcher {
   static constexpr std::size_t kMostTasksInShard = 4096;
 
   void dispatch(Moment& moment, Task& task, Kind kind) noexcept;
-  void entry(Moment& moment, Task& task, Abi abi) noexcept;
+  void entry(Moment& moment, Task& task) noexcept;
   void result(Moment& moment, Task& task, std::int64_t value) noexcept;
   void new_task(Moment& moment, const Task& parent) noexcept;
   void exit(Moment& moment, Task& task) noexcept;
   void signal(Moment& moment, Task& task) noexcept;
   void handle(Moment& moment, Kind kind) noexcept;
   void adopt(Gva child) noexcept;
+  bool is_in(std::string_view function, const Site& site) const;
   Gva per_cpu_area(const tracer::Hit& hit) noexcept;
   void keep_stack(Moment& moment, Task& task) noexcept;
   bool concerns(Moment& moment, Kind kind) const noexcept;
@@ -93,6 +100,8 @@ class Recorder final : public tracer::Watcher {
   bool wants(Moment& moment) const noexcept;
   bool has_path(const Moment& moment, const Call& call, bool& certain) const noexcept;
   void count(const Call& call, std::uint64_t took_ns) noexcept;
+  std::optional<Gva> executed_path(const Moment& moment, const Task& task) const noexcept;
+  void write_executed(Moment& moment, const Task& task, const Process& process) noexcept;
   void write_kept_entry(Moment& moment, const Task& task, const Process& process) noexcept;
   void write_entry(Moment& moment, const Task& task, std::string_view text) noexcept;
   void write(Moment& moment, Record& record) noexcept;
@@ -105,8 +114,13 @@ class Recorder final : public tracer::Watcher {
   Ring ring_;
   std::optional<Gva> trigger_;
   std::optional<std::uint64_t> signal_info_;  // of siginfo in struct ksignal
+  std::optional<std::uint64_t> mm_;           // in task_struct
+  std::optional<std::uint64_t> env_end_;      // in mm_struct
   std::atomic<std::int64_t> calls_under_way_{0};
-  std::vector<Desk> desks_;  // by vCPU
+  std::optional<Gva> leave64_;  // where 64-bit calls come back, unless the CPU has FRED
+  bool spares_taken_ = false;
+  std::atomic<bool> leaves_{false};  // they have been seen there
+  std::vector<Desk> desks_;          // by vCPU
   std::array<Shard, kShards> shards_;
 
   struct Count {
@@ -114,7 +128,8 @@ class Recorder final : public tracer::Watcher {
     std::atomic<std::uint64_t> errors{0};
     std::atomic<std::uint64_t> ns{0};
   };
-  static constexpr std::size_t kCountedCalls = 1024;  // of each ABI; the last stands for all beyond
+  static constexpr std::size_t kCountedCalls =
+      kSyscallNumbers + 1;  // of each ABI; the last stands for all beyond
   std::array<std::array<Count, kCountedCalls>, 2> counts_;
 };
 

@@ -231,6 +231,10 @@ void print_value(Printer& printer, ResultKind kind) {
   switch (kind) {
     case ResultKind::kHex:
       return printer.hex(value);
+    case ResultKind::kShmat: {
+      const auto address = printer.load<std::uint32_t>(printer.arg(3));
+      return address ? printer.hex(*address) : printer.text("?");
+    }
     case ResultKind::kOctal:
       return printer.octal(value);
     case ResultKind::kFd:

@@ -1,4 +1,4 @@
-// bpf, io_uring and perf_event_open: their structures, as far as they are shown.
+// io_uring and asynchronous I/O: their structures, as far as they are shown.
 #include <array>
 
 #include "stub/strace/arguments.hpp"
@@ -62,8 +62,25 @@ void print_io_uring_params(Printer& printer, unsigned at) {
   printer.text("}");
 }
 
-// The attributes of bpf() and of events have no decoder: their address is never wrong.
-void print_bpf_attribute(Printer& printer, unsigned at) { printer.pointer(printer.arg(at)); }
-void print_perf_attr(Printer& printer, unsigned at) { printer.pointer(printer.arg(at)); }
+// As many as the result says.
+void print_io_events(Printer& printer, unsigned at) {
+  struct Event {
+    std::uint64_t data, object;
+    std::int64_t result, result2;
+  };
+  if (printer.failed()) return printer.pointer(printer.arg(at));
+  const auto show = [&](std::uint64_t element) {
+    const auto event = printer.load<Event>(element);
+    if (!event) return false;
+    printer.text("{data=");
+    printer.hex(event->data);
+    printer.text(", obj=");
+    printer.pointer(event->object);
+    printer.format(", res={}, res2={}}}", event->result, event->result2);
+    return true;
+  };
+  print_array(printer, printer.arg(at), static_cast<std::uint64_t>(printer.call().result), sizeof(Event),
+              show, printer.style().string_limit);
+}
 
 }  // namespace ringside::strace::arguments

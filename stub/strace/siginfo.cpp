@@ -151,7 +151,7 @@ void print_sys(Printer& printer, const Info& info) {
   const auto number = info.field<std::uint32_t>(word);
   const bool known = architecture == kArchitectures[0].value || architecture == kArchitectures[1].value;
   const Abi abi = architecture == kArchitectures[0].value ? Abi::kI386 : Abi::kX64;
-  known ? printer.format(", si_syscall=__NR_{}", name_of(abi, number))
+  known ? printer.format(", si_syscall=__NR_{}", ShownName(abi, number).view())
         : printer.format(", si_syscall={}", number);
   printer.text(", si_arch=");
   printer.named({kArchitectures, "AUDIT_ARCH_???"}, architecture);

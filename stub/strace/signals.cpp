@@ -142,12 +142,13 @@ void print_old_sigset_word(Printer& printer, unsigned at) { print_old_set(printe
 
 // pselect6's sixth argument: a set's address and size.
 void print_sigmask_argument(Printer& printer, unsigned at) {
+  Printer reading = printer.before_return();
   const std::uint64_t where = printer.arg(at);
-  const auto set = where == 0 ? std::nullopt : printer.load_word(where);
-  const auto size = where == 0 ? std::nullopt : printer.load_word(where + printer.word_size());
+  const auto set = where == 0 ? std::nullopt : reading.load_word(where);
+  const auto size = where == 0 ? std::nullopt : reading.load_word(where + printer.word_size());
   if (!set || !size) return printer.pointer(where);
   printer.text("{sigmask=");
-  print_signal_set(printer, *set, *size);
+  print_signal_set(reading, *set, *size);
   printer.format(", sigsetsize={}}}", *size);
 }
 
@@ -183,14 +184,34 @@ void print_sigevent_in(Printer& printer, unsigned at) {
   printer.text("}");
 }
 
+namespace {
+
 // The frame that the handler leaves on the stack (Linux: arch/x86/include/asm/sigframe.h): where in it the
-// mask stands, seen from the stack pointer at the call.
+// mask's two words stand, seen from the stack pointer at the call.
+struct MaskPlace {
+  std::uint64_t low, high;
+};
+constexpr MaskPlace next_to_each_other(std::uint64_t at) { return {at, at + 4}; }
+// ucontext: flags, link, stack, then sigcontext.
+constexpr MaskPlace kFrameX64 = next_to_each_other(8 + 8 + 24 + 256);
+// The handler has popped the address that it returned to; before ucontext: number, two pointers, siginfo.
+constexpr MaskPlace kFrameI386 = next_to_each_other(3 * 4 + 128 + 4 + 4 + 12 + 88);
+// The old one: its restorer has popped the number, too.  The first word is sigcontext's oldmask, the other
+// stands behind what used to be the state of the FPU.
+constexpr MaskPlace kOldFrameI386{80, 88 + 624};
+
+}  // namespace
+
 void print_signal_frame(Printer& printer, unsigned) {
-  constexpr std::uint64_t kMaskX64 = 8 + 8 + 24 + 256;  // ucontext: flags, link, stack, then sigcontext
+  constexpr std::uint32_t kOldSigreturn = 119;
   const std::uint64_t stack = printer.call().stack;
-  if (stack == 0 || printer.i386()) return;
+  const bool old = printer.i386() && printer.call().number == kOldSigreturn;
+  const MaskPlace place = old ? kOldFrameI386 : printer.i386() ? kFrameI386 : kFrameX64;
   std::array<std::uint8_t, 8> mask;
-  if (!printer.read(stack + kMaskX64, mask)) return;
+  const MutableByteView bytes(mask);
+  if (stack == 0 || !printer.read(stack + place.low, bytes.first(4)) ||
+      !printer.read(stack + place.high, bytes.last(4)))
+    return;
   printer.text("{mask=");
   printer.signal_set(mask);
   printer.text("}");

@@ -124,7 +124,7 @@ void print_socket_level(Printer& printer, unsigned at) {
   printer.named(names::socket_levels, printer.uint_arg(at));
 }
 
-// One number and an array of the arguments (linux/net.h); shown by its parts' bare values.
+// One number and an array of the arguments (linux/net.h); shown where the array cannot be read.
 void print_socketcall_(Printer& printer, unsigned at) {
   constexpr Name kCalls[] = {
       {1, "SYS_SOCKET"},    {2, "SYS_BIND"},        {3, "SYS_CONNECT"},     {4, "SYS_LISTEN"},
@@ -132,7 +132,8 @@ void print_socketcall_(Printer& printer, unsigned at) {
       {9, "SYS_SEND"},      {10, "SYS_RECV"},       {11, "SYS_SENDTO"},     {12, "SYS_RECVFROM"},
       {13, "SYS_SHUTDOWN"}, {14, "SYS_SETSOCKOPT"}, {15, "SYS_GETSOCKOPT"}, {16, "SYS_SENDMSG"},
       {17, "SYS_RECVMSG"},  {18, "SYS_ACCEPT4"},    {19, "SYS_RECVMMSG"},   {20, "SYS_SENDMMSG"}};
-  printer.named({kCalls, "SYS_???"}, printer.uint_arg(at));
+  const std::string_view name = find_name({kCalls, {}}, printer.uint_arg(at));
+  name.empty() ? printer.unsigned_decimal(printer.uint_arg(at)) : printer.text(name);
   printer.next();
   printer.pointer(printer.arg(at + 1));
 }

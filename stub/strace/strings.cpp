@@ -187,6 +187,23 @@ void print_msgbuf_out(Printer& printer, unsigned at) {
   print_msgbuf(printer, printer.arg(at), printer.arg(at + 1));
 }
 
+// ipc()'s of version 0: where it has failed, strace does not look for the type.
+void print_msgrcv_indirect(Printer& printer, unsigned at) {
+  const auto words = printer.arg(at) == 0 || printer.failed()
+                         ? std::nullopt
+                         : printer.load<std::array<std::uint32_t, 2>>(printer.arg(at));
+  printer.next();
+  words ? print_msgbuf(printer, (*words)[0], printer.arg(at + 1)) : printer.pointer(printer.arg(at));
+  printer.next();
+  printer.unsigned_decimal(printer.arg(at + 1));
+  if (words) {
+    printer.next();
+    printer.decimal(static_cast<std::int32_t>((*words)[1]));
+  }
+  printer.next();
+  printer.flags(names::msgrcv_flags, printer.uint_arg(at + 2));
+}
+
 }  // namespace arguments
 
 }  // namespace ringside::strace

@@ -35,6 +35,7 @@ enum class ResultKind : std::uint8_t {
   kPrctl,
   kRecvmmsg,
   kSelect,
+  kShmat,
   kSignal,
   kSocketcall,
   kTime,
@@ -72,7 +73,19 @@ struct Syscall {
 };
 
 // One more than the highest number of each ABI; those up to it that are not there have no name.
-inline constexpr std::size_t kSyscallNumbers = 512;
+inline constexpr std::size_t kSyscallNumbers = 1024;
+
+// Numbers of our own, for calls that i386 has by way of socketcall and ipc only, or with a difference.
+enum : std::uint32_t {
+  kAcceptOfSocketcall = 1016,
+  kSend = 1017,
+  kRecv = 1018,
+  kSemopOfIpc = 1019,
+  kSemtimedopOfIpc = 1020,
+  kSemctlOfIpc = 1021,  // the last argument is the address of what it would be
+  kMsgrcvOfIpc = 1022,  // its second argument leads to the message's address and type
+  kShmatOfIpc = 1023,   // the address goes where its fourth argument says
+};
 
 // Null for a number that has no name.
 const Syscall* find_syscall(Abi abi, std::uint32_t number) noexcept;

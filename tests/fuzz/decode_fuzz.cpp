@@ -9,6 +9,7 @@
 
 #include "stub/strace/decode.hpp"
 #include "stub/strace/filter.hpp"
+#include "stub/strace/syscalls.hpp"
 
 namespace {
 
@@ -58,12 +59,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   style.fd_paths = (data[1] & 1) != 0;
   style.hex = static_cast<Style::Hex>(data[1] >> 1 & 1);
   style.string_limit = (data[1] & 4) != 0 ? 100000 : 32;
-  call.number = load<std::uint16_t>(data + 2) % 512u;
+  call.number = static_cast<std::uint32_t>(load<std::uint16_t>(data + 2) % kSyscallNumbers);
   call.result = load<std::int64_t>(data + 4);
   std::memcpy(call.args.data(), data + 12, 48);
   call.stack = call.args[0];
   const ByteView content(data + kHeader, size - kHeader);
   const FuzzedProcess process(content);
+  call = demultiplexed(call, process.memory());
 
   std::array<char, 4096> storage;
   Text text{storage};
@@ -73,6 +75,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   print_result(call, process, style, text);
   print_signal(static_cast<int>(call.args[1]), content, text);
   if (text.view().size() > storage.size()) std::abort();
-  if (name_of(call.abi, call.number).empty()) std::abort();
+  if (ShownName(call.abi, call.number).view().empty()) std::abort();
   return 0;
 }

@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import probes
+import structure_probes
 
 HERE = Path(__file__).parent
 
@@ -56,9 +57,10 @@ def compare(native: str, group: probes.Group) -> list[tuple[str | None, str | No
     calls, result, options = group.calls, group.result, group.options
     plain = [[call[0], *(a.hex() if isinstance(a, bytes) else a for a in call[1:])] for call in calls]
     numbers = ",".join(str(n) for n in sorted({call[0] for call in calls}))
+    meant = ",%network,%ipc" if group.i386 else ""  # strace judges socketcall and ipc by the call that is meant
     how = f"retval={result}" if result >= 0 else f"error={errno.errorcode[-result]}"
     with tempfile.TemporaryDirectory() as place:
-        theirs = run(["strace", "-o", f"{place}/theirs", "-e", "signal=none", "-e", f"inject={numbers}:{how}", *options],
+        theirs = run(["strace", "-o", f"{place}/theirs", "-e", "signal=none", "-e", f"inject={numbers}{meant}:{how}", *options],
                      group.i386, plain, Path(place) / "theirs")
         ours = run([native, "-o", f"{place}/ours", "-i", f"{numbers}:{result}", *options], group.i386, plain,
                    Path(place) / "ours")
@@ -68,7 +70,7 @@ def compare(native: str, group: probes.Group) -> list[tuple[str | None, str | No
 def main() -> int:
     native, *only = sys.argv[1:]
     wrong = total = 0
-    for group in probes.GROUPS:
+    for group in [*probes.GROUPS, *structure_probes.GROUPS]:
         if only and group.name not in only:
             continue
         pairs = compare(native, group)

@@ -60,9 +60,11 @@ class Tracee {
     call_.number = static_cast<std::uint32_t>(info.entry.nr);
     for (std::size_t i = 0; i < 6; ++i) call_.args[i] = info.entry.args[i];
     call_.stack = info.stack_pointer;
+    number_ = call_.number;
+    call_ = demultiplexed(call_, process_.memory());
     call_.noted = note_entry(call_, process_);
     Text text{storage_};
-    text.add(name_of(call_.abi, call_.number));
+    text.add(ShownName(call_.abi, call_.number).view());
     text.add("(");
     print_entry(call_, process_, options_.style, text);
     line_ = text.view();
@@ -100,7 +102,7 @@ class Tracee {
     finish(end);
   }
 
-  const Call& call() const { return call_; }
+  std::uint32_t number() const { return number_; }  // of the call, whatever it means
 
  private:
   void finish(std::string_view rest) {
@@ -119,6 +121,7 @@ class Tracee {
   std::array<char, 1 << 16> storage_;
   std::string line_;
   Call call_;
+  std::uint32_t number_ = 0;
   bool in_call_ = false;
   bool writing_ = false;
 };
@@ -191,9 +194,9 @@ class Tracer {
     if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
       if (info.entry.nr == kExecve) who.start_writing();
       who.entered(info);
-      if (options_.injected.contains(who.call().number)) skip(pid);
+      if (options_.injected.contains(who.number())) skip(pid);
     } else if (info.op == PTRACE_SYSCALL_INFO_EXIT) {
-      const bool skipped = options_.injected.contains(who.call().number) && who.in_call();
+      const bool skipped = options_.injected.contains(who.number()) && who.in_call();
       if (skipped) ::ptrace(PTRACE_POKEUSER, pid, kRax, options_.injected_result);
       who.left(skipped ? options_.injected_result : info.exit.rval);
     }

@@ -79,21 +79,40 @@ PYTHON = [
            "signal.pthread_sigmask(signal.SIG_BLOCK, [1, 2]); os.kill(os.getpid(), 1); signal.sigtimedwait([1], 1); signal.sigpending(); signal.getitimer(0); signal.alarm(0)"),
     python("resources", "import resource, os, time\nresource.getrlimit(7); resource.setrlimit(7, (512, 1024)); resource.getrusage(0); os.getgroups(); os.getresuid(); os.umask(18)\n"
            "os.sched_getaffinity(0); os.getpriority(0, 0); os.sched_getscheduler(0); os.sched_getparam(0); os.times(); time.clock_gettime(4); os.getpgid(0); os.getsid(0); os.uname(); os.statvfs('.')"),
+    python("network", "import socket, os\ns = socket.create_server(('127.0.0.1', 0)); u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+           "u.bind(('127.0.0.1', 0)); there, also = s.getsockname(), u.getsockname()\nif os.fork() == 0:\n"
+           " c = socket.create_connection(there); c.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n'); data = b''\n"
+           " while more := c.recv(1000): data += more\n"
+           " d = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); d.sendto(data[:20], also); os._exit(len(data) % 100)\n"
+           "d, who = s.accept(); d.recv(1000); d.sendmsg([b'HTTP/1.0 200 OK\\r\\n\\r\\n', b'x' * 3000]); d.shutdown(socket.SHUT_WR); d.recv(1)\n"
+           "u.recvfrom(100); os.wait()"),
     Program("threads", ["/usr/bin/python3", "-S", "-E", "-I", "-c",
                         "import threading\nt = threading.Thread(target=lambda: None); t.start(); t.join()"], luck=r"futex\("),
 ]
 
 COMPILER = [Program("gcc", ["/usr/bin/gcc", "-o", "hello", "hello.c"], luck=r"getrandom\(")]
 
+# A 32-bit program without a library needs no 32-bit compiler.
+FREESTANDING_32 = ["-m32", "-nostdlib", "-static", "-ffreestanding", "-no-pie", "-fno-pie", "-fno-stack-protector"]
+
+
+@dataclass
 class Compiled(Program):
     """A program of tests/guest, made in the place where it runs."""
 
+    how: list[str] = field(default_factory=lambda: ["-static"])
+
+    def make(self, into: Path) -> Path:
+        source = Path(__file__).parents[1] / "guest" / f"{self.name}.c"
+        subprocess.run(["gcc", "-O1", "-w", *self.how, "-o", str(into / self.name), str(source)], check=True)
+        return into / self.name
+
     def prepare(self, place: Path) -> None:
         super().prepare(place)
-        source = Path(__file__).parents[1] / "guest" / f"{self.name}.c"
-        subprocess.run(["gcc", "-O1", "-w", "-static", "-o", str(place / self.name), str(source)], check=True)
+        self.make(place)
 
 
-GUEST = [Compiled("calls", ["@/calls"]), Compiled("calls", ["@/calls"], ["-y", "-s", "5"])]
+COMPAT = Compiled("compat", ["@/compat"], luck=r"write\(1, ", how=FREESTANDING_32)
+GUEST = [Compiled("calls", ["@/calls"]), Compiled("calls", ["@/calls"], ["-y", "-s", "5"]), COMPAT]
 
 SUITES = {"guest programs": GUEST, "coreutils": COREUTILS, "shell": SHELL, "python": PYTHON, "compiler": COMPILER}

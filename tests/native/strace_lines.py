@@ -24,7 +24,7 @@ _RANDOM = re.compile(r'^getrandom\(".*?"(\.\.\.)?, ')
 _PROCESS = [re.compile(text) for text in (
     r"^((?:getpid|gettid|getppid|v?fork|clone3?|set_tid_address|wait4|setsid|getpgrp|getpgid|getsid)\(.*\) = )(\d+)$",
     r"(\b(?:si_pid|pid|l_pid)=)(\d+)", r"(\bparent_tid=\[)(\d+)(?=\])", r"(\bTIOC[GS](?:PGRP|SID), \[)(\d+)(?=\])",
-    r"^((?:kill|tgkill|tkill|wait4|prlimit64|sched_\w+|setpgid|getpgid|getpriority)\(-?)(\d{2,})",
+    r"^((?:kill|tgkill|tkill|rt_sigqueueinfo|wait4|prlimit64|sched_\w+|setpgid|getpgid|getpriority)\(-?)(\d{2,})",
     r"^((?:tgkill|waitid|setpgid)\([^,]*, )(\d{2,})")]
 _PROCESS_FILE = re.compile(r"/proc/\d+(?=[/\"])|(?<=readlink\(\"/proc/self\", \")\d+(?=\")")
 _TEMPORARY = re.compile(r"/tmp/cc\w{6}")

@@ -1,5 +1,6 @@
 """The guest's system calls from outside: `ringside strace`, and gdb's `catch syscall`, on an unprepared kernel."""
 
+import contextlib
 import json
 import re
 import unittest
@@ -84,8 +85,10 @@ class OnARunningGuest(case.TickingCase):
             stack.interrupt()
 
     def test_a_gdb_stops_and_steps_beside_it(self) -> None:
-        with Strace(self.guest) as strace, Gdb(self.guest) as one:
+        with contextlib.ExitStack() as both:
+            strace = both.enter_context(Strace(self.guest))
             strace.wait_for(OPENS)
+            one = both.enter_context(Gdb(self.guest))  # which stops the guest
             one.run("break do_sys_openat2 if filename[0] == 47 && filename[5] == 103")
             for _ in range(3):
                 self.assertIn("hit Breakpoint 1", one.run("continue"))

@@ -1,11 +1,14 @@
 """The real strace inside the guest beside ours outside: the same programs, the same lines."""
 
 import difflib
+import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -39,12 +42,50 @@ def installed(names: tuple[str, ...]) -> tuple[tuple[Path, str], ...]:
     return tuple((path, there) for there, path in sorted(files.items()))
 
 
+def opened_by(program: programs.Program) -> tuple[tuple[Path, str], ...]:
+    """The files of this machine that a program looks at when it runs here; Python's own compiled ones would be too new there."""
+    calls = "open,openat,execve,access,stat,lstat,newfstatat,readlink"
+    with tempfile.TemporaryDirectory() as place:
+        program.prepare(Path(place))
+        subprocess.run(["strace", "-f", "-qq", "-z", "-s", "4096", "-e", f"trace={calls}", "-e", "signal=none", "-o", f"{place}/trace",
+                        *program.argv(Path(place))], cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, check=False)
+        text = Path(place, "trace").read_text(encoding="latin-1")
+    paths = {os.path.normpath(path) for path in re.findall(r'^\d+ +\w+\((?:AT_FDCWD, )?"(/(?:usr|lib|lib64|bin)/[^"]+)"', text, re.MULTILINE)}
+    return tuple((Path(path), path) for path in sorted(paths) if Path(path).is_file() and not path.endswith(".pyc"))
+
+
+IGNORED_BY_DEFAULT = ("SIGCHLD", "SIGURG", "SIGWINCH", "SIGCONT")
+HANDLER = re.compile(r"rt_sigaction\((SIG\w+), \{sa_handler=(\w+),")
+OWN_END = re.compile(r"^(kill\(.*, SIGKILL\)) = .*")
+
+
+def delivered(lines: list[str]) -> list[str]:
+    """Without the signals that the process ignores: they are told to a ptracer alone. See docs/strace.md."""
+    handled = {match[1] for line in lines if (match := HANDLER.match(line)) and not match[2].startswith("SIG_")}
+    ignored, kept = {name for name in IGNORED_BY_DEFAULT if name not in handled}, []
+    for line in lines:
+        if match := HANDLER.match(line):
+            (ignored.add if match[2] == "SIG_IGN" else ignored.discard)(match[1])
+            ignored |= {name for name in IGNORED_BY_DEFAULT if name not in handled}
+        if not (line.startswith("--- ") and line.split()[1] in ignored):
+            kept.append(line)
+    return kept
+
+
+def comparable(line: str) -> str:
+    """Who kills himself returns from that call, which a ptracer does not see."""
+    return OWN_END.sub(r"\1 = ?", CLOCK.sub("now", line))
+
+
 def quoted(word: str) -> str:
-    """One line, whatever the word has in it."""
-    if "\n" not in word:
-        return "'" + word.replace("'", "'\\''") + "'"
-    octal = "".join(f"\\{ord(c):03o}" for c in word)
-    return f"\"$(printf '{octal}')\""
+    return "'" + word.replace("'", "'\\''") + "'"
+
+
+# What is run of the longer suites: no two for the sake of the same calls.
+PYTHON = ("files", "polls", "signals", "sockets", "network")
+COMPILER = programs.SUITES["compiler"]
+GUEST_PROGRAMS = programs.SUITES["guest programs"]
 
 
 class Beside(case.Case):
@@ -52,16 +93,29 @@ class Beside(case.Case):
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.guest = Guest(init=SHELL, files=installed(BINARIES), gdb=True, append="norandmaps", memory="512M")
+        cls.folder = tempfile.TemporaryDirectory()
+        made = {program.name: program.make(Path(cls.folder.name)) for program in GUEST_PROGRAMS}
+        files = dict((there, here) for here, there in (
+            *installed(BINARIES), *((path, f"{TREE}/{name}") for name, path in made.items()),
+            *((path, there) for there, path in cls.commands().items()),
+            *(file for program in (*cls.of_python(), *COMPILER) for file in opened_by(program))))
+        cls.guest = Guest(init=SHELL, files=tuple((here, there) for there, here in sorted(files.items())), gdb=True,
+                          append="norandmaps", memory="1G")
         cls.guest.wait_for("guest: init")
         cls.say("stty -echo; export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp/work")
         for name, text in programs._TREE.items():
             quoted = text.replace("\n", "\\n").replace('"', '\\"').replace("%", "%%")
             cls.say(f"mkdir -p {TREE}; printf \"{quoted}\" >{TREE}/{name}")
+        cls.say("ip link set lo up")
 
     @classmethod
     def tearDownClass(cls) -> None:
         cls.guest.end()
+        cls.folder.cleanup()
+
+    @staticmethod
+    def of_python() -> list[programs.Program]:
+        return [program for program in programs.SUITES["python"] if program.name in PYTHON]
 
     @classmethod
     def say(cls, line: str) -> str:
@@ -74,12 +128,23 @@ class Beside(case.Case):
     def fresh(self) -> str:
         return f"rm -rf {PLACE} /tmp/t; cp -r {TREE} {PLACE}; mkdir /tmp/t; cd {PLACE}"
 
-    def command(self, program: programs.Program) -> str:
-        return " ".join(quoted(word) for word in program.argv(Path(PLACE)))
+    @classmethod
+    def commands(cls) -> dict[str, Path]:
+        """A file for each program, which sets the shell's arguments to it: a console takes no longer lines than 4,095 bytes."""
+        files = {}
+        for program in (*programs.SUITES["coreutils"], *programs.SUITES["shell"], *GUEST_PROGRAMS, *cls.of_python(), *COMPILER):
+            there = cls.command_file(program)
+            files[there] = Path(cls.folder.name, Path(there).name)
+            files[there].write_text("set -- " + " ".join(quoted(word) for word in program.argv(Path(PLACE))) + "\n")
+        return files
+
+    @staticmethod
+    def command_file(program: programs.Program) -> str:
+        return "/commands/" + hashlib.sha256(repr(program.command).encode()).hexdigest()[:16]
 
     def inside(self, program: programs.Program) -> list[list[str]]:
         options = " ".join(program.options)
-        text = self.say(f"{self.fresh()}; strace -f -ff -o /tmp/t/x {options} {self.command(program)} </dev/null >/dev/null 2>&1; "
+        text = self.say(f"{self.fresh()}; . {self.command_file(program)}; strace -f -ff -o /tmp/t/x {options} \"$@\" </dev/null >/dev/null 2>&1; "
                         "for f in /tmp/t/x.*; do echo \"@@ $f\"; cat $f; done")
         processes: dict[int, list[str]] = {}
         for piece in re.split(r"^@@ /tmp/t/x\.", text, flags=re.MULTILINE)[1:]:
@@ -94,7 +159,7 @@ class Beside(case.Case):
             for _ in range(100):
                 if self.say("true /tmp/marker; cat /etc/greeting") and "greeting" in strace.text:
                     break
-            self.say(f"sh -c 'exec \"$@\"' x {self.command(program)} </dev/null >/dev/null 2>&1")
+            self.say(f". {self.command_file(program)}; sh -c 'exec \"$@\"' x \"$@\" </dev/null >/dev/null 2>&1")
             events = [json.loads(line) for line in strace.interrupt().splitlines()]
         return strace_lines.normalise_all(self.tree_of(program, events))
 
@@ -122,30 +187,48 @@ class Beside(case.Case):
 
     def differences(self, program: programs.Program) -> tuple[list[str], int]:
         theirs, ours = self.inside(program), self.outside(program)
-        theirs, ours = ([[CLOCK.sub("now", line) for line in lines] for lines in one] for one in (theirs, ours))
+        theirs = [delivered(lines) for lines in theirs]
+        theirs, ours = ([[comparable(line) for line in lines if not re.match(program.luck, line)] for lines in one]
+                        for one in (theirs, ours))
         found = [] if len(theirs) == len(ours) else [f"{len(theirs)} processes under strace, {len(ours)} under ours"]
         for their_lines, our_lines in zip(theirs, ours):
             diff = difflib.unified_diff(their_lines, our_lines, "strace", "ours", lineterm="", n=0)
             found += [line for line in diff if not line.startswith(("@@", "--- strace", "+++ ours"))]
         return found, sum(map(len, theirs))
 
-    def compare(self, suite: str) -> None:
+    def least_differences(self, program: programs.Program) -> tuple[list[str], int]:
+        """Of two tries: when a signal arrives, and who of two processes is first, is a matter of luck."""
+        found, count = self.differences(program)
+        if found:
+            found = min(found, self.differences(program)[0], key=len)
+        return found, count
+
+    def compare(self, suite: list[programs.Program]) -> None:
         lines = 0
-        for program in programs.SUITES[suite]:
-            if program.command[0].split("/")[-1] not in BINARIES:
-                continue
+        for program in suite:
             with self.subTest(program.name):
-                found, count = self.differences(program)
+                found, count = self.least_differences(program)
                 lines += count
                 self.assertEqual(found, [], "\n".join(found[:40]))
-        print(f"  {suite}: {lines} lines")
+        print(f"  {lines} lines")
         self.assertGreater(lines, 200)
 
     def test_coreutils(self) -> None:
-        self.compare("coreutils")
+        self.compare([one for one in programs.SUITES["coreutils"] if one.command[0].split("/")[-1] in BINARIES])
 
     def test_shell(self) -> None:
-        self.compare("shell")
+        self.compare(programs.SUITES["shell"])
+
+    def test_guest_programs(self) -> None:
+        self.compare(GUEST_PROGRAMS)
+
+    def test_python_with_sockets(self) -> None:
+        for program in self.of_python():  # it keeps what it compiles
+            self.say(f"{self.fresh()}; . {self.command_file(program)}; \"$@\" >/dev/null 2>&1")
+        self.compare(self.of_python())
+
+    def test_compiler(self) -> None:
+        self.compare(COMPILER)
 
 
 if __name__ == "__main__":

@@ -104,20 +104,38 @@ TEST_F(RealKernels, AreRecognisedWithTheirSlideAndIdentity) {
   }
 }
 
+// Behind the first call of one function in another.
+Gva behind_call(const Kernel& kernel, const VirtualMemory& image, std::string_view caller,
+                std::string_view callee) {
+  constexpr std::uint8_t kCall = 0xe8;  // call rel32
+  const Gva target = kernel.symbol(callee).value();
+  for (Gva at = kernel.symbol(caller).value();; at = at + 1) {
+    if (image.load_at<std::uint8_t>(at).value() != kCall) continue;
+    const Gva next = at + 5;
+    if (next + static_cast<std::uint64_t>(std::int64_t{image.load_at<std::int32_t>(at + 1).value()}) ==
+        target)
+      return next;
+  }
+}
+
 TEST_F(RealKernels, HaveEverySiteAroundSystemCalls) {
   for (const std::string& name : kernels()) {
     SCOPED_TRACE(name);
     const test::FlatMemory memory = unpacked(name);
     const auto kernel = recognise(memory, memory.begin());
     ASSERT_TRUE(kernel) << kernel.error().text;
-    for (const Kind kind : {Kind::kEntry64, Kind::kEntry32, Kind::kLeave, Kind::kNewTask, Kind::kExit,
+    for (const Kind kind : {Kind::kEntry64, Kind::kEntryFast32, Kind::kNewTask, Kind::kExit,
                             Kind::kSignalEntry, Kind::kSignalReturn}) {
       EXPECT_THAT(sites_of(**kernel, kind), SizeIs(1)) << static_cast<int>(kind);
     }
+    EXPECT_THAT(sites_of(**kernel, Kind::kEntryInt80), SizeIs(AnyOf(1, 2)));  // two, if it knows FRED
+    EXPECT_THAT(sites_of(**kernel, Kind::kEntry32), SizeIs(0));
     const std::size_t results = sites_of(**kernel, Kind::kResult).size();
+    EXPECT_THAT(sites_of(**kernel, Kind::kLeave), SizeIs(results == 1 ? 3 : 4));
     EXPECT_EQ(results == 1, sites_of(**kernel, Kind::kResultRax).empty());
     EXPECT_EQ(around(**kernel, sites_of(**kernel, Kind::kEntry64)[0]), "do_syscall_64");
-    EXPECT_EQ(around(**kernel, sites_of(**kernel, Kind::kLeave)[0]), "entry_SYSCALL_64_after_hwframe");
+    EXPECT_EQ(around(**kernel, sites_of(**kernel, Kind::kLeave)[0]) == "entry_SYSCALL_64_after_hwframe",
+              results == 0);
     EXPECT_EQ(around(**kernel, sites_of(**kernel, Kind::kSignalReturn)[0]), "arch_do_signal_or_restart");
   }
 }
@@ -224,7 +242,7 @@ TEST_F(RealKernels, HaveStacksThatGoUpToUserMode) {
     ASSERT_TRUE(kernel) << kernel.error().text;
     test::FlatMemory stack(kStack, 4096);
     const WithStack memory(image, stack);
-    const Gva back = sites_of(**kernel, Kind::kLeave)[0];
+    const Gva back = behind_call(**kernel, image, "entry_SYSCALL_64_after_hwframe", "do_syscall_64");
     stack.put(kStack, back.value);
     stack.put(kStack + kCs, std::uint64_t{0x33});
     for (const Gva at : {sites_of(**kernel, Kind::kEntry64)[0], (*kernel)->symbol("vfs_read").value(),

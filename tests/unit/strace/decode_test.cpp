@@ -30,8 +30,9 @@ TEST(SyscallTable, KnowsTheNumbersOfThisMachinesHeaders) {
 }
 
 TEST(SyscallTable, NumbersWithoutANameGetOneOfTheirNumber) {
-  EXPECT_EQ(name_of(Abi::kX64, 400), "syscall_0x190");
-  EXPECT_EQ(name_of(Abi::kX64, 0xffffffff), "syscall_?");
+  EXPECT_EQ(name_of(Abi::kX64, 400), "");
+  EXPECT_EQ(ShownName(Abi::kX64, 400).view(), "syscall_0x190");
+  EXPECT_EQ(ShownName(Abi::kX64, 0xffffffff).view(), "syscall_0xffffffff");
 }
 
 TEST_F(Decode, ModeIsShownOnlyWhereAFileMayBeMade) {
@@ -112,6 +113,67 @@ TEST_F(Decode, TheMaskOfASignalReturnComesFromTheStack) {
   Call call = make_call("rt_sigreturn", {}, 0);
   call.stack = process.put({reinterpret_cast<const std::uint8_t*>(frame.data()), 512});
   EXPECT_EQ(line_of(call, process), "rt_sigreturn({mask=[HUP]}) = 0");
+}
+
+TEST_F(Decode, OfI386TheMaskLiesInEitherOfTwoFrames) {
+  std::vector<std::uint32_t> frame(256);
+  frame[80 / 4] = 1;          // sigcontext's oldmask
+  frame[712 / 4] = 1;         // extramask
+  frame[248 / 4] = 1u << 14;  // uc_sigmask
+  const auto stack = process.put({reinterpret_cast<const std::uint8_t*>(frame.data()), 1024});
+  for (const auto& [name, shown] : {std::pair{"sigreturn", "sigreturn({mask=[HUP RT_1]}) = 0"},
+                                    std::pair{"rt_sigreturn", "rt_sigreturn({mask=[TERM]}) = 0"}}) {
+    Call call = make_call(name, {}, 0, Abi::kI386);
+    call.stack = stack;
+    EXPECT_EQ(line_of(call, process), shown);
+  }
+}
+
+TEST_F(Decode, SocketcallAndIpcAreTheCallThatIsMeant) {
+  const auto line_of_meant = [&](std::string_view name, std::initializer_list<std::uint64_t> args,
+                                 std::int64_t result) {
+    return line_of(demultiplexed(make_call(name, args, result, Abi::kI386), process), process);
+  };
+  const auto socket = process.put_words<std::uint32_t>({1, 0x80001, 0});
+  EXPECT_EQ(line_of_meant("socketcall", {1, socket}, 3), "socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0) = 3");
+  const auto received = process.put_words<std::uint32_t>({3, 0, 5, 0x40});
+  EXPECT_EQ(line_of_meant("socketcall", {10, received}, -11),
+            "recv(3, NULL, 5, MSG_DONTWAIT) = -1 EAGAIN (Resource temporarily unavailable)");
+  EXPECT_EQ(line_of_meant("socketcall", {1, 16}, -14),
+            "socketcall(SYS_SOCKET, 0x10) = -1 EFAULT (Bad address)");
+  EXPECT_EQ(line_of_meant("ipc", {2, 0x1234, 3, 0600}, 0), "semget(0x1234, 3, 0600) = 0");
+  const auto value = process.put_words<std::uint32_t>({7});
+  EXPECT_EQ(line_of_meant("ipc", {3, 5, 0, 0x110, value}, 0), "semctl(5, 0, IPC_64|SETVAL, [0x7]) = 0");
+  EXPECT_EQ(line_of_meant("ipc", {99, 1, 2, 3, 4, 5}, 0), "ipc(99, 0x1, 0x2, 0x3, 0x4, 0x5) = 0");
+  EXPECT_EQ(demultiplexed(make_call("mmap", {}, 0), process).number, static_cast<std::uint32_t>(SYS_mmap));
+}
+
+TEST_F(Decode, WhatTheKernelFillsInOfSystemVIsShownWhenItHas) {
+  std::vector<std::uint32_t> words(30);
+  words[1] = 1000;       // uid
+  words[5] = 0600;       // mode
+  words[48 / 4] = 4096;  // size of the segment
+  const auto memory = process.put({reinterpret_cast<const std::uint8_t*>(words.data()), 120});
+  const std::string at = fmt::format("{:#x}", memory);
+  EXPECT_EQ(
+      line("shmctl", {5, 2, memory}, 0),
+      "shmctl(5, IPC_STAT, {shm_perm={uid=1000, gid=0, mode=0600, key=0, cuid=0, cgid=0}, "
+      "shm_segsz=4096, shm_cpid=0, shm_lpid=0, shm_nattch=0, shm_atime=0, shm_dtime=0, shm_ctime=0}) = 0");
+  EXPECT_EQ(line("shmctl", {5, 2, memory}, -13),
+            "shmctl(5, IPC_STAT, " + at + ") = -1 EACCES (Permission denied)");
+  EXPECT_EQ(line("shmctl", {5, 1, memory}, 0),
+            "shmctl(5, IPC_SET, {shm_perm={uid=1000, gid=0, mode=0600}}) = 0");
+}
+
+TEST_F(Decode, BpfIsShownAsFarAsItsSizeReaches) {
+  const auto memory = process.put_words<std::uint32_t>({1, 4, 8, 16, 1, 0, 0, 0x6d616e, 0, 0, 0, 0});
+  EXPECT_EQ(
+      line("bpf", {0, memory, 16}, 3),
+      "bpf(BPF_MAP_CREATE, {map_type=BPF_MAP_TYPE_HASH, key_size=4, value_size=8, max_entries=16}, 16) = 3");
+  EXPECT_EQ(line("bpf", {0, memory, 44}, 3),
+            "bpf(BPF_MAP_CREATE, {map_type=BPF_MAP_TYPE_HASH, key_size=4, value_size=8, max_entries=16, "
+            "map_flags=BPF_F_NO_PREALLOC, inner_map_fd=0, map_name=\"nam\"}, 44) = 3");
+  EXPECT_EQ(line("bpf", {0, 16, 44}, -14), "bpf(BPF_MAP_CREATE, 0x10, 44) = -1 EFAULT (Bad address)");
 }
 
 TEST_F(Decode, ProcessesAndTheirEnd) {

@@ -43,6 +43,35 @@ TEST_F(LinesTest, ACallIsOneLineWithItsResultInAColumn) {
   EXPECT_EQ(shown_, "7     close(3)                          = 0\n");
 }
 
+TEST_F(LinesTest, AChangeOfModeIsToldOnce) {
+  Record r = entry(7, "getpid", "");
+  r.abi = Abi::kI386;
+  lines_.add(r);
+  lines_.add(result(7, "getpid", "", "7"));
+  Record child{.kind = Record::Kind::kNewTask, .pid = 8};
+  child.parent = 7;
+  lines_.add(child);
+  r.pid = 8;
+  lines_.add(r);
+  EXPECT_EQ(shown_,
+            "[pid     7] [ Process PID=7 runs in 32 bit mode. ]\n"
+            "[pid     7] getpid()                    = 7\n"
+            "ringside: Process 8 attached\n"
+            "[pid     8] getpid(");
+  lines_.add(result(8, "getpid", "", "8"));
+  shown_.clear();
+  lines_.add(entry(7, "close", "3"));
+  EXPECT_EQ(shown_, "[pid     7] [ Process PID=7 runs in 64 bit mode. ]\n[pid     7] close(3");
+}
+
+TEST_F(LinesTest, QuietlyModesAreNotTold) {
+  use({.attached = false});
+  Record r = entry(7, "getpid", "");
+  r.abi = Abi::kI386;
+  lines_.add(r);
+  EXPECT_EQ(shown_, "[pid     7] getpid(");
+}
+
 TEST_F(LinesTest, WhatIsLongerThanTheColumnIsNotPadded) {
   lines_.add(entry(7, "openat", "AT_FDCWD\x1f\"/etc/ld.so.cache\"\x1fO_RDONLY"));
   lines_.add(result(7, "openat", "", "3"));

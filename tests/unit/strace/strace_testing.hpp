@@ -77,7 +77,7 @@ inline Call make_call(std::string_view name, std::initializer_list<std::uint64_t
 inline std::string line_of(const Call& call, const FakeProcess& process, const Style& style = {}) {
   std::array<char, 16384> storage;
   Text text{storage};
-  text.add(name_of(call.abi, call.number));
+  text.add(ShownName(call.abi, call.number).view());
   text.add("(");
   print_entry(call, process, style, text);
   print_return(call, process, style, text);
