@@ -94,27 +94,29 @@ std::optional<std::uint64_t> parse_hex_u64(std::string_view digits) {
 
 void append_escaped(std::string& out, ByteView bytes) {
   out.reserve(out.size() + bytes.size());
-  for (const std::uint8_t byte : bytes) {
-    if (must_escape(byte)) out.push_back(static_cast<char>(kEscape));
-    out.push_back(static_cast<char>(must_escape(byte) ? byte ^ kFlip : byte));
+  while (!bytes.empty()) {  // run by run: most bytes are plain
+    const auto end = std::ranges::find_if(bytes, must_escape);
+    out.append(bytes.begin(), end);
+    bytes = {end, bytes.end()};
+    if (bytes.empty()) return;
+    out.push_back(static_cast<char>(kEscape));
+    out.push_back(static_cast<char>(bytes.front() ^ kFlip));
+    bytes = bytes.subspan(1);
   }
 }
 
 std::optional<Bytes> unescape(std::string_view wire) {
   Bytes out;
   out.reserve(wire.size());
-  bool escaped = false;
-  for (const char c : wire) {
-    const auto byte = static_cast<std::uint8_t>(c);
-    if (!escaped && byte == kEscape) {
-      escaped = true;
-      continue;
-    }
-    out.push_back(static_cast<std::uint8_t>(escaped ? byte ^ kFlip : byte));
-    escaped = false;
+  for (;;) {
+    const std::string_view run = wire.substr(0, wire.find(static_cast<char>(kEscape)));
+    out.insert(out.end(), run.begin(), run.end());
+    wire.remove_prefix(run.size());
+    if (wire.empty()) return out;
+    if (wire.size() == 1) return std::nullopt;
+    out.push_back(static_cast<std::uint8_t>(static_cast<std::uint8_t>(wire[1]) ^ kFlip));
+    wire.remove_prefix(2);
   }
-  if (escaped) return std::nullopt;
-  return out;
 }
 
 }  // namespace ringside::rsp

@@ -60,7 +60,9 @@ class Writer {
     if (value.empty()) return;
     varint(field << 1 | 1);
     varint(value.size());
-    for (const std::uint8_t one : value) byte(one);
+    if (used_ <= into_.size() && value.size() <= into_.size() - used_)
+      std::ranges::copy(value, into_.begin() + static_cast<std::ptrdiff_t>(used_));
+    used_ += value.size();
   }
   void text(Field field, std::string_view value) {
     bytes(field, {reinterpret_cast<const std::uint8_t*>(value.data()), value.size()});
