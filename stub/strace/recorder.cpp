@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "stub/strace/decode.hpp"
+#include "stub/strace/process_view.hpp"
 #include "stub/strace/pt_regs.hpp"
 #include "stub/strace/stack_text.hpp"
 
@@ -34,50 +35,10 @@ std::uint64_t now_ns() noexcept {
 
 bool is_error(std::int64_t result) { return result < 0 && result >= -4095; }
 
-// Says whether something could not be read.
-class WatchedMemory final : public VirtualMemory {
- public:
-  explicit WatchedMemory(const VirtualMemory& inner) : inner_(inner) {}
-  bool read(Gva from, MutableByteView to) const noexcept override {
-    const bool done = inner_.read(from, to);
-    missed_ = missed_ || (!done && from.value != 0);
-    return done;
-  }
-  bool missed() const { return missed_; }
-
- private:
-  const VirtualMemory& inner_;
-  mutable bool missed_ = false;
-};
-
 bool replaces_memory(const Call& call) {
   const std::string_view name = name_of(call.abi, call.number);
   return call.result == 0 && (name == "execve" || name == "execveat");
 }
-
-class ProcessView final : public Process {
- public:
-  ProcessView(const guestos::Kernel& kernel, Gva task, const VirtualMemory& memory)
-      : kernel_(kernel), task_(task), memory_(memory) {}
-  const VirtualMemory& memory() const noexcept override { return memory_; }
-  bool fd_path(int fd, Text& into) const noexcept override {
-    std::array<char, 4096> path;
-    const auto size = kernel_.fd_path(task_, fd, memory_, path);
-    if (size) into.add(std::string_view(path.data(), *size));
-    return size.has_value();
-  }
-  bool working_directory(Text& into) const noexcept override {
-    std::array<char, 4096> path;
-    const auto size = kernel_.working_directory(task_, memory_, path);
-    if (size) into.add(std::string_view(path.data(), *size));
-    return size.has_value();
-  }
-
- private:
-  const guestos::Kernel& kernel_;
-  Gva task_;
-  const VirtualMemory& memory_;
-};
 
 }  // namespace
 
@@ -142,8 +103,8 @@ Recorder::Recorder(std::shared_ptr<const guestos::Kernel> kernel, Options option
 // The calls first: where debug registers are free, those who come first have them.
 std::vector<Gva> Recorder::places() const {
   std::vector<Gva> places;
-  const auto rank = [](const Site& site) {
-    return site.kind == Kind::kEntry64 || site.kind == Kind::kResult ? 0 : 1;
+  const auto rank = [this](const Site& site) {
+    return site.kind == Kind::kEntry64 || site.kind == Kind::kResult || site.at == leave64_ ? 0 : 1;
   };
   for (const int turn : {0, 1}) {
     for (const Site& site : sites_) {
