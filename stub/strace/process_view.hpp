@@ -26,11 +26,25 @@ class WatchedMemory final : public VirtualMemory {
   mutable bool missed_ = false;
 };
 
+// What a program may hand to a call, and the kernel would take from it: nothing of the kernel's half, though the
+// CPU, which is in the kernel at a hit, could read that too.
+class UserMemory final : public VirtualMemory {
+ public:
+  explicit UserMemory(const VirtualMemory& inner) : inner_(inner) {}
+  bool read(Gva from, MutableByteView to) const noexcept override {
+    constexpr std::uint64_t kUserEnd = std::uint64_t{1} << 56;  // with five levels of page tables
+    return from.value < kUserEnd && to.size() <= kUserEnd - from.value && inner_.read(from, to);
+  }
+
+ private:
+  const VirtualMemory& inner_;
+};
+
 class ProcessView final : public Process {
  public:
   ProcessView(const guestos::Kernel& kernel, Gva task, const VirtualMemory& memory)
-      : kernel_(kernel), task_(task), memory_(memory) {}
-  const VirtualMemory& memory() const noexcept override { return memory_; }
+      : kernel_(kernel), task_(task), memory_(memory), user_(memory) {}
+  const VirtualMemory& memory() const noexcept override { return user_; }
   bool fd_path(int fd, Text& into) const noexcept override {
     std::array<char, 4096> path;
     const auto size = kernel_.fd_path(task_, fd, memory_, path);
@@ -48,6 +62,7 @@ class ProcessView final : public Process {
   const guestos::Kernel& kernel_;
   Gva task_;
   const VirtualMemory& memory_;
+  UserMemory user_;
 };
 
 }  // namespace ringside::strace

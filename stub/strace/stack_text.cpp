@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "stub/strace/process_view.hpp"
+
 namespace ringside::strace {
 namespace {
 
@@ -40,8 +42,9 @@ void add_frame(const guestos::Kernel& kernel, const StackFrame& frame, const Vir
 template <typename Word>
 void add_callers(std::uint64_t frame, const VirtualMemory& memory, Text& into) noexcept {
   constexpr std::uint64_t kUserEnd = std::uint64_t{1} << 56;  // with five levels of page tables
+  const UserMemory own(memory);
   for (int i = 0; i < kMostUserFrames; ++i) {
-    const auto link = memory.load_at<std::array<Word, 2>>({frame});
+    const auto link = own.load_at<std::array<Word, 2>>({frame});
     if (!link || (*link)[0] <= frame || (*link)[1] == 0 || (*link)[1] >= kUserEnd) break;
     into.format("{:#x}\n", (*link)[1]);
     frame = (*link)[0];

@@ -57,6 +57,8 @@ static void files(void) {
   mkdir("folder", 0700), rmdir("folder"), mkfifo("fifo", 0600), access("file", R_OK | W_OK);
   unlinkat(AT_FDCWD, "third", 0), unlink("missing"), chdir("missing");
   open("missing", O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  open((const char*)0xffffffff81000000, O_RDONLY);  // the kernel's: nobody may show what is there
+  open((const char*)0xffff888000001000, O_RDONLY);
 }
 
 static void memory(void) {

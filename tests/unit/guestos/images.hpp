@@ -41,6 +41,19 @@ class FlatMemory : public VirtualMemory {
   Bytes bytes_;
 };
 
+// Borrows both; `first` is asked first.
+class TwoMemories final : public VirtualMemory {
+ public:
+  TwoMemories(const VirtualMemory& first, const VirtualMemory& second) : first_(first), second_(second) {}
+  bool read(Gva from, MutableByteView to) const noexcept override {
+    return first_.read(from, to) || second_.read(from, to);
+  }
+
+ private:
+  const VirtualMemory& first_;
+  const VirtualMemory& second_;
+};
+
 struct TestSymbol {
   std::uint64_t at;
   char type;

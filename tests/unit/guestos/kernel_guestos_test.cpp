@@ -56,19 +56,6 @@ std::vector<Gva> sites_of(const Kernel& kernel, Kind kind) {
   return found;
 }
 
-// A kernel's image, and a stack beside it.
-class WithStack final : public VirtualMemory {
- public:
-  WithStack(const VirtualMemory& image, test::FlatMemory& stack) : image_(image), stack_(stack) {}
-  bool read(Gva from, MutableByteView to) const noexcept override {
-    return stack_.read(from, to) || image_.read(from, to);
-  }
-
- private:
-  const VirtualMemory& image_;
-  test::FlatMemory& stack_;
-};
-
 Btf types_of(const SymbolTable& symbols, const VirtualMemory& memory) {
   const Gva begin = symbols.find("__start_BTF").value(), end = symbols.find("__stop_BTF").value();
   return std::move(Btf::parse(copy_out(memory, begin, end - begin).bytes)).value();
@@ -241,7 +228,7 @@ TEST_F(RealKernels, HaveStacksThatGoUpToUserMode) {
     const auto kernel = recognise(image, image.begin());
     ASSERT_TRUE(kernel) << kernel.error().text;
     test::FlatMemory stack(kStack, 4096);
-    const WithStack memory(image, stack);
+    const test::TwoMemories memory(stack, image);
     const Gva back = behind_call(**kernel, image, "entry_SYSCALL_64_after_hwframe", "do_syscall_64");
     stack.put(kStack, back.value);
     stack.put(kStack + kCs, std::uint64_t{0x33});

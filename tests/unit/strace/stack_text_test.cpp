@@ -19,6 +19,8 @@ PtRegs in_program(std::uint64_t ip) {
   return regs;
 }
 
+constexpr Gva kProgramStack{0x7ffd0000};
+
 class StackText : public testing::Test {
  protected:
   // Stands in filler_16, which filler_32 has called, and that filler_48.
@@ -28,13 +30,15 @@ class StackText : public testing::Test {
   }
   std::string shown(const PtRegs* user) {
     const auto kernel = guest_.kernel();
-    const fakes::PlainHit hit(SmallKernel::kText + 0x104, context_, guest_.memory());
+    const guestos::test::TwoMemories memory(program_, guest_.memory());
+    const fakes::PlainHit hit(SmallKernel::kText + 0x104, context_, memory);
     Text text(storage_);
     add_stack(**kernel, hit, user, text);
     return std::string(text.finish());
   }
 
   SmallKernel guest_;
+  guestos::test::FlatMemory program_{kProgramStack, 4096};
   x86::CpuContext context_;
   std::array<char, 8192> storage_;
 };
@@ -44,20 +48,28 @@ TEST_F(StackText, GoesFromTheHitUpToTheProgram) {
 }
 
 TEST_F(StackText, FollowsTheProgramsFramePointers) {
-  const Gva frame = guest_.place(0xa000), caller = guest_.place(0xa040);
-  guest_.word(frame, caller);
-  guest_.word(frame + 8, Gva{0x402000});
-  guest_.word(caller, Gva{});
-  guest_.word(caller + 8, Gva{0x403000});
+  const Gva frame = kProgramStack, caller = kProgramStack + 0x40;
+  program_.put(frame, caller.value);
+  program_.put(frame + 8, std::uint64_t{0x402000});
+  program_.put(caller, std::uint64_t{0});
+  program_.put(caller + 8, std::uint64_t{0x403000});
   PtRegs user = in_program(0x401234);
   user.bp = frame.value;
   EXPECT_EQ(shown(&user), "filler_16+0x4\nfiller_32+0x8\nfiller_48+0x8\n0x401234\n0x402000\n");
 }
 
 TEST_F(StackText, ShowsNoFrameOfAProgramThatHasNone) {
+  program_.put(kProgramStack, (kProgramStack + 16).value);
+  program_.put_text(kProgramStack + 8, "greeting");
+  PtRegs user = in_program(0x401234);
+  user.bp = kProgramStack.value;
+  EXPECT_TRUE(shown(&user).ends_with("\n0x401234\n"));
+}
+
+TEST_F(StackText, DoesNotFollowAProgramIntoTheKernel) {
   const Gva frame = guest_.place(0xa000);
-  guest_.word(frame, frame + 16);
-  guest_.put(frame + 8, "greeting");
+  guest_.word(frame, frame + 0x40);
+  guest_.word(frame + 8, Gva{0x402000});
   PtRegs user = in_program(0x401234);
   user.bp = frame.value;
   EXPECT_TRUE(shown(&user).ends_with("\n0x401234\n"));
