@@ -57,6 +57,7 @@ def opened_by(program: programs.Program) -> tuple[tuple[Path, str], ...]:
 
 IGNORED_BY_DEFAULT = ("SIGCHLD", "SIGURG", "SIGWINCH", "SIGCONT")
 HANDLER = re.compile(r"rt_sigaction\((SIG\w+), \{sa_handler=(\w+),")
+AT_SIGNALS = re.compile(r"[+-](--- SIG|rt_sigreturn\(|\w+\(.* = (\? |-1 )E(INTR|RESTART))")
 OWN_END = re.compile(r"^(kill\(.*, SIGKILL\)) = .*")
 
 
@@ -196,18 +197,19 @@ class Beside(case.Case):
             found += [line for line in diff if not line.startswith(("@@", "--- strace", "+++ ours"))]
         return found, sum(map(len, theirs))
 
-    def least_differences(self, program: programs.Program) -> tuple[list[str], int]:
-        """Of two tries: when a signal arrives, and who of two processes is first, is a matter of luck."""
+    def lasting_differences(self, program: programs.Program) -> tuple[list[str], int]:
+        """At which call a signal arrives is a matter of luck: where only that differs, it must not do so twice."""
         found, count = self.differences(program)
-        if found:
-            found = min(found, self.differences(program)[0], key=len)
+        if found and all(AT_SIGNALS.match(line) for line in found):
+            print(f"  {program.name}: once more, for {found}")
+            found = self.differences(program)[0]
         return found, count
 
     def compare(self, suite: list[programs.Program]) -> None:
         lines = 0
         for program in suite:
             with self.subTest(program.name):
-                found, count = self.least_differences(program)
+                found, count = self.lasting_differences(program)
                 lines += count
                 self.assertEqual(found, [], "\n".join(found[:40]))
         print(f"  {lines} lines")
