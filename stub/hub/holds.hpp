@@ -14,6 +14,7 @@ namespace ringside::hub {
 
 // The hub itself, while it changes what is inserted or steps a vCPU over a breakpoint.
 inline constexpr TracerId kMonitor{0};
+inline constexpr TracerId kGuard{0xffffffff};  // owner of the points that TextGuard needs
 
 class HoldLedger {
  public:

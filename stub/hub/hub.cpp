@@ -21,10 +21,12 @@ Hub::Hub(boost::asio::any_io_executor executor, api::Machine& machine, Callbacks
       policy_(
           machine.vcpu_count(), machine.memory(),
           [this](TracerId who, std::string_view text) { printed(who, text); },
-          [this] { post([this] { replan_points(); }); }),
+          {.busy = [this] { post([this] { replan_points(); }); }, .rewritten = [this] { text_rewritten(); }}),
       holds_(machine.vcpu_count()),
       snapshot_(std::make_shared<PointSnapshot>()),
       vcpus_(machine.vcpu_count()),
+      text_timer_(executor_),
+      pending_timer_(executor_),
       kernel_(executor_, machine) {}
 
 Hub::~Hub() = default;
@@ -277,8 +279,14 @@ void Hub::fetch_contexts() {
 void Hub::reset_machine(tracer::Done<void> done) {
   exclusively([this, done = std::move(done)]() mutable {
     memory_.forget_all();
+    watched_pages_.clear();
+    watched_at_.clear();
+    pending_since_.clear();
     scratch_.forget();
     kernel_.forget();
+    guard_.reset();
+    guard_of_.reset();
+    points_.remove_all(kGuard);
     sites_.clear();
     mechanisms_ = {};
     Result<void> reset = machine_.reset();

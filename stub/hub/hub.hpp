@@ -10,6 +10,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include "stub/hub/holds.hpp"
 #include "stub/hub/kernel_keeper.hpp"
@@ -66,6 +68,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
     bool context_known = false;
     std::optional<Gva> hit;    // a breakpoint here has been dealt with: pass it at the next run
     bool needs_alone = false;  // and that takes a step with nobody else running
+    bool needs_unwatched = false;  // its instruction takes a step with nobody else running and nothing watched
     std::map<TracerId, std::optional<GvaRange>> steps;  // who ordered a step, and over which range
     std::unique_ptr<x86::RegisterFile> registers;       // while parked: what has been read so far
 
@@ -114,7 +117,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void exclusively(Work work);
   bool run_exclusive();
   void step_over(VcpuId id);
-  void finish_step_over();
+  void finish_step_over(VcpuId id);
+  void step_alone(VcpuId id);
   void enter(VcpuId id);
   void release_monitor();
   void say_who_is_waited_for(TracerId who, const std::vector<tracer::ResumeAction>& actions);
@@ -134,8 +138,10 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   std::size_t drop_left_points();
   void remove(TracerId who, const PointSpec& spec, tracer::Done<void> done);
   Result<void> apply(VcpuId vcpu);
-  Result<void> switch_to(const Mechanisms& next, VcpuId vcpu);
+  void switch_to(const Mechanisms& next);
   std::optional<Gpa> find_memory(Gva at, VcpuId preferred) const;
+  std::optional<Gpa> find_in_placed_image(Gva at) const;
+  std::optional<Gpa> find_point(Gva at, VcpuId preferred) const;
   void points_changed(Gva at);
   void publish_all();
   void publish();
@@ -144,6 +150,25 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   std::optional<ScratchPage> reach_scratch(const PointSnapshot& points);
   void memory_written();
   void replan_points();
+  void text_rewritten();
+  bool needs_guard() const;
+  bool set_guard();
+
+  // hub_watches.cpp
+  Result<void> may_be_set(const PointSpec& spec) const;
+  Result<void> may_be_watched(const PointSpec& spec) const;
+  std::optional<Gpa> find_data(Gva at) const;
+  std::vector<WatchPiece> watch_pieces();
+  bool are_neighbours(const Int3Site& a, Gpa where_a, const Int3Site& b, Gpa where_b) const;
+  std::vector<GpaRange> pages_to_watch(const PointSnapshot& snapshot) const;
+  void watch_pages(PointSnapshot& snapshot);
+  void set_watched(std::vector<GpaRange> pages);
+  void write_hits(VcpuId id);
+  void step_unwatched(VcpuId id);
+  void finish_step_unwatched(VcpuId id);
+  void tell_of_changes(VcpuId id);
+  void look_for_pending();
+  void look_for_pending_in(const x86::CpuContext& context);
 
   // hub_memory.cpp
   void with_context(VcpuId vcpu, std::move_only_function<void(const x86::CpuContext&)> use);
@@ -174,6 +199,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
 
   // hub_describe.cpp
   std::string describe_tracers() const;
+  std::string mechanism_of(const PointSpec& spec) const;
   std::string describe_points() const;
   std::string points_as_script(TracerId who) const;
   std::string describe_machine() const;
@@ -208,6 +234,21 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   std::optional<VcpuId> stepping_over_;  // the one vCPU that runs, for one instruction, its int3 lifted
   Gpa lifted_;
   Gva lifted_at_;
+  bool all_lifted_ = false;  // for that, with nothing watched
+  std::vector<std::pair<WatchPiece, Bytes>> before_step_;  // with all_lifted_: what was there
+
+  std::vector<GpaRange> watched_pages_;  // by the machine
+  std::vector<GpaRange> lifted_pages_;   // with all_lifted_: by the machine before and after
+  std::map<PointSpec, std::vector<std::optional<Gpa>>> watched_at_;  // page by page
+  bool cannot_watch_ = false;            // that has been said
+  bool reviewing_ = false;  // int3 sites are looked for anew, and pages watched for nothing are let go
+  std::shared_ptr<const TextGuard> guard_;  // of the kernel that guard_of_ is
+  std::shared_ptr<const KnownKernel> guard_of_;
+  std::atomic<bool> text_rewritten_{false};
+  boost::asio::steady_timer text_timer_;
+  boost::asio::steady_timer pending_timer_;
+  bool looking_for_pending_ = false;
+  std::map<Gva, std::chrono::steady_clock::time_point> pending_since_;
   KernelKeeper kernel_;
   bool settling_ = false;
   bool waiting_for_first_ = false;  // --wait: kMonitor holds everything until a tracer does

@@ -52,19 +52,31 @@ std::string Hub::describe_tracers() const {
   return text;
 }
 
+std::string Hub::mechanism_of(const PointSpec& spec) const {
+  if (mechanisms_.trapped.contains(spec)) return "by trapped writes";
+  if (!may_be_int3(spec.kind)) return "by debug register";
+  if (mechanisms_.int3.contains(spec.at)) return "by int3";
+  const auto since = pending_since_.find(spec.at);
+  if (since == pending_since_.end()) return "by debug register";
+  const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - since->second;
+  const bool read = guard_ && guard_->is_read_by_kernel(spec.at);
+  return fmt::format("pending for {:.1f} s: {}", waited.count(),
+                     read ? "the kernel patches this place, which takes a debug register, and none is free"
+                          : "nothing is mapped there");
+}
+
 // One probe a line, and under it what it does: numbers are what users compare.
 std::string Hub::describe_points() const {
   std::string text;
   for (const auto& [spec, claims] : points_.points()) {
-    const bool software = may_be_int3(spec.kind);
-    const char* mechanism = software && mechanisms_.int3.contains(spec.at) ? "int3" : "debug register";
+    const std::string mechanism = mechanism_of(spec);
     for (const auto& [who, claim] : claims) {
       const PointCounters& counters = *claim.counters;
       const std::uint64_t hits = counters.hits.load(std::memory_order_relaxed);
       const std::uint64_t stops = counters.stops.load(std::memory_order_relaxed);
       const std::uint64_t failures = counters.failures.load(std::memory_order_relaxed);
-      text += fmt::format("{}, {}, by {}: {} hits, {} stops", to_text(spec),
-                          who == kMonitor ? "left behind" : fmt::format("tracer {}", who.number), mechanism,
+      text += fmt::format("{}, {}, {}: {} hits, {} stops", to_text(spec),
+                          who == kMonitor ? "left behind" : who == kGuard ? "the monitor's own, to hide int3 from the kernel" : fmt::format("tracer {}", who.number), mechanism,
                           hits, stops);
       if (failures > 0) text += fmt::format(", {} failures", failures);
       const double spent = clock_.microseconds(counters.cost.load(std::memory_order_relaxed));

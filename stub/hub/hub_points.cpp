@@ -4,17 +4,71 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "arch/x86/paging.hpp"
 #include "stub/hub/hub.hpp"
 #include "stub/tracer/variables.hpp"
 
 namespace ringside::hub {
 
+namespace {
+
+constexpr std::uint64_t kKernelHalf = std::uint64_t{1} << 63;
+
+// With page table isolation a process has two tables side by side, of which the first has all of the kernel
+// (Linux arch/x86/include/asm/pgtable.h, PTI_PGTABLE_SWITCH_BIT).
+x86::PagingState kernel_side(x86::PagingState paging) {
+  paging.cr3 &= ~std::uint64_t{kPageSize};
+  return paging;
+}
+
+std::optional<Gpa> executable_at(const x86::PagingState& paging, Gva at, const PhysicalMemory& memory) {
+  const x86::WalkResult leaf = x86::walk(paging, at, memory);
+  if (!leaf || !leaf->executable || !memory.load_at<std::uint8_t>(leaf->gpa)) return std::nullopt;
+  return leaf->gpa;
+}
+
+}  // namespace
+
+// Where the guest would fetch an instruction at this address from, if it could.
 std::optional<Gpa> Hub::find_memory(Gva at, VcpuId preferred) const {
-  if (const auto where = memory_.translate(vcpus_.at(preferred.number).context.paging, at)) return where;
+  const PhysicalMemory& memory = machine_.memory();
+  if (const auto where = executable_at(vcpus_.at(preferred.number).context.paging, at, memory)) return where;
   for (const Vcpu& vcpu : vcpus_) {
-    if (const auto where = memory_.translate(vcpu.context.paging, at)) return where;
+    if (const auto where = executable_at(vcpu.context.paging, at, memory)) return where;
   }
-  return std::nullopt;
+  if (at.value < kKernelHalf) return std::nullopt;
+  for (const Vcpu& vcpu : vcpus_) {
+    if (const auto where = executable_at(kernel_side(vcpu.context.paging), at, memory)) return where;
+  }
+  return find_in_placed_image(at);
+}
+
+// A kernel that the monitor has placed is there before it has tables of its own.
+std::optional<Gpa> Hub::find_in_placed_image(Gva at) const {
+  const auto& image = machine_.info().kernel;
+  if (!image || !image->at || !image->slide) return std::nullopt;
+  const Gva text = image->link_text + *image->slide;
+  if (at < text || at - text >= image->bytes) return std::nullopt;
+  const bool mapped = std::ranges::any_of(vcpus_, [&](const Vcpu& vcpu) {
+    return memory_.translate(kernel_side(vcpu.context.paging), text).has_value();
+  });
+  if (mapped) return std::nullopt;
+  return *image->at + (at - text);
+}
+
+// For one that is inserted already, in a process that need not be running now: it stays unless it has to be
+// looked at.
+std::optional<Gpa> Hub::find_point(Gva at, VcpuId preferred) const {
+  const auto known = mechanisms_.int3.find(at);
+  const bool is_in = known != mechanisms_.int3.end();
+  if (guard_ && guard_->is_read_by_kernel(at)) return std::nullopt;
+  if (is_in && at.value < kKernelHalf && !reviewing_) return known->second;
+  const auto where = find_memory(at, preferred);
+  // While no CPU uses the kernel's tables nothing can be told of its half: on the way to another kernel, say.
+  const bool known_better = where || std::ranges::any_of(vcpus_, [](const Vcpu& vcpu) {
+                              return vcpu.context.cs.cpl == 3 || vcpu.context.core.rip >= kKernelHalf;
+                            });
+  return is_in && !known_better ? known->second : where;
 }
 
 Result<void> Hub::may_own(TracerId who, const PointSpec& spec) const {
@@ -87,10 +141,7 @@ void Hub::insert_now(TracerId who, VcpuId vcpu, const PointSpec& spec,
                      std::shared_ptr<const PointActions> actions, tracer::Done<void> done) {
   const bool known = points_.claim(who, spec) != nullptr;
   if (Result<void> may = may_own(who, spec); !may) return done(std::move(may));
-  if (const auto possible = slots_needed(spec); !possible) {
-    done(fail(possible.error().code, possible.error().text));
-    return;
-  }
+  if (Result<void> possible = may_be_set(spec); !possible) return done(std::move(possible));
   if (known && points_.claim(who, spec)->actions == actions) {  // both always stop
     done({});
     return;
@@ -150,11 +201,11 @@ std::size_t Hub::drop_left_points() {
 Result<void> Hub::place(VcpuId vcpu, const PointSpec& spec) {
   const auto& slots = mechanisms_.slots;
   const bool slot_left = std::ranges::any_of(slots, [](const auto& slot) { return !slot; });
-  const auto where = find_memory(spec.at, vcpu);
+  const auto where = find_point(spec.at, vcpu);
   const bool elsewhere = points_.has(PointKind::kHardware, spec.at);
   if (!may_be_int3(spec.kind) || slot_left || !where || elsewhere) return apply(vcpu);
   RS_TRY(memory_.insert(spec.at, *where));
-  mechanisms_.int3.insert(spec.at);
+  mechanisms_.int3.emplace(spec.at, *where);
   return {};
 }
 
@@ -164,6 +215,8 @@ Result<void> Hub::unplace(const PointSpec& spec) {
   if (std::ranges::any_of(kInt3Kinds, [&](PointKind kind) { return points_.has(kind, spec.at); })) return {};
   if (mechanisms_.int3.erase(spec.at) > 0) {
     memory_.remove(spec.at);
+  } else if (mechanisms_.pending.erase(spec.at) > 0) {
+    pending_since_.erase(spec.at);
   } else if (!points_.has(PointKind::kHardware, spec.at)) {
     const x86::DebugSlot slot{.at = spec.at, .length = 1, .kind = x86::WatchKind::kExecute};
     std::ranges::replace(mechanisms_.slots, std::optional(slot), std::optional<x86::DebugSlot>());
@@ -173,26 +226,32 @@ Result<void> Hub::unplace(const PointSpec& spec) {
 
 // Every vCPU is parked.  On failure everything stays as it was.
 Result<void> Hub::apply(VcpuId vcpu) {
-  const auto mapped = [&](Gva at) { return find_memory(at, vcpu).has_value(); };
-  const Mechanisms next = RS_TRY(plan_mechanisms(points_, mechanisms_, mapped));
-  return switch_to(next, vcpu);
+  const auto where = [&](Gva at) { return find_point(at, vcpu); };
+  const Mechanisms next = RS_TRY(plan_mechanisms(points_, mechanisms_, where));
+  for (const PointSpec& spec : next.trapped) {
+    if (!mechanisms_.trapped.contains(spec)) RS_TRY(may_be_watched(spec));
+  }
+  switch_to(next);
+  return {};
 }
 
-Result<void> Hub::switch_to(const Mechanisms& next, VcpuId vcpu) {
-  std::map<Gva, Gpa> fresh;  // found before anything is changed
-  for (const Gva at : next.int3) {
-    if (mechanisms_.int3.contains(at)) continue;
-    const std::optional<Gpa> where = find_memory(at, vcpu);
-    if (!where) return fail(Errc::kNotMapped, fmt::format("{:#x} is not mapped", at.value));
-    fresh.emplace(at, *where);
+void Hub::switch_to(const Mechanisms& next) {
+  const auto stays = [](const auto& point, const Mechanisms& there) {
+    const auto same = there.int3.find(point.first);
+    return same != there.int3.end() && same->second == point.second;
+  };
+  for (const auto& point : mechanisms_.int3) {
+    if (!stays(point, next)) memory_.remove(point.first);
   }
-  for (const auto& [at, where] : fresh) RS_TRY(memory_.insert(at, where));
-  for (const Gva at : mechanisms_.int3) {
-    if (!next.int3.contains(at)) memory_.remove(at);
+  for (const auto& point : next.int3) {
+    if (stays(point, mechanisms_)) continue;
+    const Result<void> inserted = memory_.insert(point.first, point.second);
+    RS_CHECK(inserted.has_value());  // find_memory() has read there
   }
+  std::erase_if(pending_since_, [&](const auto& one) { return !next.pending.contains(one.first); });
+  for (const Gva at : next.pending) pending_since_.try_emplace(at, std::chrono::steady_clock::now());
   mechanisms_ = next;
   points_dirty_ = true;
-  return {};
 }
 
 void Hub::points_changed(Gva at) {
@@ -204,6 +263,7 @@ void Hub::points_changed(Gva at) {
 std::shared_ptr<const Place> Hub::place_at(Gva at, bool in_memory) const {
   auto place = std::make_shared<Place>();
   place->at = at;
+  place->guarded = guard_ && guard_->is_entry(at) && points_.owned_by(kGuard) > 0;
   for (const PointKind kind : {PointKind::kSoftware, PointKind::kProbe, PointKind::kHardware}) {
     if (in_memory && kind == PointKind::kHardware) continue;
     const auto point = points_.points().find({.kind = kind, .at = at, .length = 1});
@@ -214,18 +274,18 @@ std::shared_ptr<const Place> Hub::place_at(Gva at, bool in_memory) const {
 }
 
 std::shared_ptr<const Site> Hub::site_at(Gpa where, const Int3Site& site) const {
+  const Bytes code =
+      memory_.read_physical(where, std::min(disasm::kLongestInstruction, bytes_to_page_end(where)));
   const auto found = sites_.find(where);
   if (found != sites_.end()) {
     const Site& known = *found->second;
-    const bool same =
-        known.original == site.original && std::ranges::equal(known.places, site.at, {}, &Place::at);
+    const bool same = std::ranges::equal(known.places, site.at, {}, &Place::at) &&
+                      std::ranges::all_of(known.places, [&](const Place& place) { return place.plan.is_of(code); });
     if (same && std::ranges::none_of(site.at, [this](Gva at) { return changed_.contains(at); }))
       return found->second;
   }
   auto fresh = std::make_shared<Site>();
   fresh->original = site.original;
-  const Bytes code =
-      memory_.read_physical(where, std::min(disasm::kLongestInstruction, bytes_to_page_end(where)));
   for (const Gva at : site.at) {
     fresh->places.push_back(*place_at(at, true));
     fresh->places.back().plan = planner_.plan(code, at);
@@ -233,11 +293,43 @@ std::shared_ptr<const Site> Hub::site_at(Gpa where, const Int3Site& site) const 
   return fresh;
 }
 
+bool Hub::needs_guard() const {
+  const auto in_kernel = [this](Gva at) {
+    return at.value >= kKernelHalf && !(guard_ && guard_->is_entry(at));
+  };
+  return std::ranges::any_of(mechanisms_.int3, [&](const auto& point) { return in_kernel(point.first); });
+}
+
+// An int3 in the kernel's text has to be kept out of the kernel's own way, as soon as the kernel is known.  True
+// when points have changed.
+bool Hub::set_guard() {
+  struct Silent final : tracer::Watcher {
+    std::optional<std::uint64_t> on_hit(const tracer::Hit&) noexcept override { return std::nullopt; }
+  };
+  const bool needed = needs_guard();
+  const auto known = kernel_.known();
+  if (needed && !known) look_for_kernel();
+  if (known != guard_of_) {
+    guard_of_ = known;
+    guard_.reset();
+  }
+  if (!needed || !known) return points_.remove_all(kGuard);
+  if (!guard_) {
+    if (const auto memory = kernel_.memory(snapshot_)) guard_ = std::make_shared<TextGuard>(*known, *memory);
+  }
+  if (!guard_ || points_.owned_by(kGuard) > 0) return false;
+  const auto actions = std::make_shared<PointActions>();
+  actions->watcher = std::make_shared<Silent>();
+  for (const Gva at : guard_->entries()) points_.add(kGuard, {.kind = PointKind::kProbe, .at = at}, actions);
+  return points_.owned_by(kGuard) > 0;
+}
+
 // Before anything runs again, once, however much has changed.  A debug register that has become free is
 // better used than an int3.
 void Hub::publish_all() {
   RS_CHECK(all_parked());
   static_cast<void>(apply(VcpuId{0}));  // what is in place stays there when it fails
+  if (set_guard()) static_cast<void>(apply(VcpuId{0}));
   publish();
 }
 
@@ -279,10 +371,14 @@ void Hub::publish() {
   snapshot->int3.reserve(memory_.sites().size());
   for (const auto& [where, site] : memory_.sites()) snapshot->int3.emplace_back(where, site_at(where, site));
   snapshot->scratch = reach_scratch(*snapshot);
+  snapshot->guard = guard_;
+  snapshot->watches = watch_pieces();
+  watch_pages(*snapshot);
   sites_ = {snapshot->int3.begin(), snapshot->int3.end()};
   changed_.clear();
   snapshot_ = std::move(snapshot);
-  points_dirty_ = false;
+  points_dirty_ = reviewing_ = false;
+  look_for_pending();
 }
 
 }  // namespace ringside::hub

@@ -64,6 +64,10 @@ void Hub::start_vcpu(VcpuId id) {
     exclusively([this, id] { step_over(id); });
     return;
   }
+  if (vcpu.needs_unwatched) {
+    exclusively([this, id] { step_unwatched(id); });
+    return;
+  }
   vcpu.needs_alone = false;
   RunContext& run = policy_.context(id);
   run.alone = false;
@@ -114,9 +118,15 @@ void Hub::step_over(VcpuId id) {
   if (ended_ || vcpu.dead || !passes_int3(vcpu)) return;  // removed while this waited for its turn
   // Whoever took a hold meanwhile comes first; when it lets go, start_vcpu() will be here again.
   if (holds_.holders(id).size() > 1) return;
+  all_lifted_ = false;
   lifted_ = *memory_.translate(vcpu.context.paging, *vcpu.hit);
   lifted_at_ = *vcpu.hit;
   memory_.lift(lifted_);
+  step_alone(id);
+}
+
+// What is in the way of it has been put aside.
+void Hub::step_alone(VcpuId id) {
   stepping_over_ = id;
   RunContext& run = policy_.context(id);
   if (points_dirty_) publish();
@@ -130,7 +140,8 @@ void Hub::step_over(VcpuId id) {
   enter(id);
 }
 
-void Hub::finish_step_over() {
+void Hub::finish_step_over(VcpuId id) {
+  if (all_lifted_) return finish_step_unwatched(id);
   memory_.lower(lifted_);
   points_dirty_ = memory_.take_changed() || points_dirty_;
   stepping_over_.reset();

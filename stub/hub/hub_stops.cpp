@@ -50,11 +50,16 @@ void Hub::handle_stop(api::StopReport report) {
   const bool not_begun =
       report.cause == api::StopCause::kPaused && (vcpu.context.core.rflags & x86::rflags::kRf) != 0;
   if (!not_begun || vcpu.hit != vcpu.context.linear_rip()) vcpu.hit.reset();
-  vcpu.needs_alone = false;
+  vcpu.needs_alone = vcpu.needs_unwatched = false;
+  if (std::exchange(policy_.context(id).review, false)) {
+    exclusively([this] { points_dirty_ = reviewing_ = true; });
+  }
+  if (!mechanisms_.pending.empty()) points_dirty_ = true;  // they may have a place by now
   if (stepping_over_ == id) {
-    finish_step_over();
+    const bool unwatched = all_lifted_;
+    finish_step_over(id);
     // One iteration of a repeated instruction: the rest of it is no new hit.
-    if (vcpu.context.linear_rip() == lifted_at_ && !report.debug.int3 && repeats(lifted_, lifted_at_)) {
+    if (!unwatched && vcpu.context.linear_rip() == lifted_at_ && !report.debug.int3 && repeats(lifted_, lifted_at_)) {
       vcpu.hit = lifted_at_;
       vcpu.needs_alone = true;
     }
@@ -80,6 +85,11 @@ void Hub::classify(VcpuId id, const api::StopReport& report) {
       vcpu.hit = vcpu.context.linear_rip();
       vcpu.needs_alone = true;
       return;
+    case api::StopCause::kStepUnwatched:
+      vcpu.needs_unwatched = true;
+      return;
+    case api::StopCause::kReview:
+      return;  // handle_stop() has seen to it
     case api::StopCause::kTripleFault:
     case api::StopCause::kFailure:
       vcpu.dead = true;
@@ -94,6 +104,7 @@ void Hub::classify(VcpuId id, const api::StopReport& report) {
     breakpoint_hit(id);
     return;
   }
+  if (report.debug.write) write_hits(id);
   const std::uint8_t slots = x86::hits(report.debug.dr6, x86::encode_dr7(snapshot_->slots));
   bool stepped = !vcpu.steps.empty();
   for (std::size_t i = 0; i < snapshot_->slots.size(); ++i) {
@@ -131,7 +142,7 @@ void Hub::watch_hits(VcpuId id, std::uint8_t slots) {
   for (auto point = points_.points().lower_bound(first_watch); point != points_.points().end(); ++point) {
     const auto& [spec, claims] = *point;
     const auto pieces = slots_needed(spec);
-    if (!pieces) continue;
+    if (!pieces || mechanisms_.trapped.contains(spec)) continue;
     bool hit = false;
     for (const x86::DebugSlot& piece : *pieces) {
       for (std::size_t i = 0; i < snapshot_->slots.size(); ++i) {

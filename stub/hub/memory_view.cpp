@@ -28,7 +28,7 @@ Bytes MemoryView::read_physical(Gpa at, std::size_t size) const {
   }
   for (auto site = sites_.lower_bound(at); site != sites_.end() && site->first - at < data.size(); ++site) {
     std::uint8_t& byte = data[static_cast<std::size_t>(site->first - at)];
-    if (byte == kInt3 && site->first != lifted_) byte = site->second.original;
+    if (byte == kInt3 && !is_lifted(site->first)) byte = site->second.original;
   }
   return data;
 }
@@ -53,14 +53,14 @@ Result<void> MemoryView::write_physical(Gpa at, ByteView data) {
   const auto first = sites_.lower_bound(at);
   const auto inside = [&](auto site) { return site != sites_.end() && site->first - at < data.size(); };
   for (auto site = first; inside(site); ++site) {
-    if (site->first != lifted_) below[static_cast<std::size_t>(site->first - at)] = kInt3;
+    if (!is_lifted(site->first)) below[static_cast<std::size_t>(site->first - at)] = kInt3;
   }
   if (!memory_.write(at, below)) {
     return fail(Errc::kNotMapped, fmt::format("no memory at guest-physical {:#x}", at.value));
   }
   for (auto site = first; inside(site); ++site) {
     const std::uint8_t own = data[static_cast<std::size_t>(site->first - at)];
-    changed_ = std::exchange(site->second.original, own) != own || changed_;
+    changed_ = site->second.original.exchange(own) != own || changed_;
   }
   return {};
 }
@@ -119,9 +119,24 @@ void MemoryView::lift(Gpa where) {
 void MemoryView::lower(Gpa where) {
   lifted_.reset();
   const auto site = sites_.find(where);
-  if (site == sites_.end()) return;
-  const std::uint8_t own = memory_.load_at<std::uint8_t>(where).value_or(site->second.original);
-  changed_ = std::exchange(site->second.original, own) != own || changed_;
+  if (site != sites_.end()) take_over(where, site->second);
+}
+
+void MemoryView::lift_all() {
+  for (const auto& [where, site] : sites_) {
+    if (still_there(where)) poke(where, site.original);
+  }
+  all_lifted_ = true;
+}
+
+void MemoryView::lower_all() {
+  all_lifted_ = false;
+  for (auto& [where, site] : sites_) take_over(where, site);
+}
+
+void MemoryView::take_over(Gpa where, Int3Site& site) {
+  const std::uint8_t own = memory_.load_at<std::uint8_t>(where).value_or(site.original);
+  changed_ = site.original.exchange(own) != own || changed_;
   poke(where, kInt3);
 }
 

@@ -16,15 +16,14 @@
 #include "arch/guest_view.hpp"
 #include "arch/result.hpp"
 #include "arch/x86/cpu.hpp"
+#include "stub/hub/snapshot.hpp"
 
 namespace ringside::hub {
-
-inline constexpr std::uint8_t kInt3 = 0xcc;
 
 // One int3 in guest memory; several virtual addresses may lead to it.
 struct Int3Site {
   std::set<Gva> at;
-  std::uint8_t original = 0;
+  OwnByte original;
 };
 
 class MemoryView {
@@ -45,6 +44,9 @@ class MemoryView {
   // Puts the original byte in place for a step over it, and the int3 back; one at a time.
   void lift(Gpa where);
   void lower(Gpa where);
+  // The same with all of them.
+  void lift_all();
+  void lower_all();
   // Whether what is below an int3 has changed since this was last asked.
   bool take_changed() { return std::exchange(changed_, false); }
   // After a reset of the machine: all sites are gone with the memory they were in.
@@ -58,12 +60,15 @@ class MemoryView {
 
  private:
   bool still_there(Gpa where) const;
+  bool is_lifted(Gpa where) const { return all_lifted_ || lifted_ == where; }
+  void take_over(Gpa where, Int3Site& site);
   void poke(Gpa where, std::uint8_t value);
 
   PhysicalMemory& memory_;
   std::map<Gpa, Int3Site> sites_;
   bool changed_ = false;
   std::optional<Gpa> lifted_;  // what is there now is the guest's, not ours
+  bool all_lifted_ = false;    // nor anywhere else
   std::map<Gva, Gpa> where_;   // the sites by each address that leads to them
 };
 

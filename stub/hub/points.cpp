@@ -132,35 +132,54 @@ Result<x86::WatchSlots> slots_needed(const PointSpec& spec) {
   return x86::split_watch(spec.at, spec.length, kind);
 }
 
-Result<Mechanisms> plan_mechanisms(const PointTable& table, const Mechanisms& current,
-                                   const std::function<bool(Gva)>& mapped) {
-  Mechanisms next;
-  std::vector<Gva> software;
-  for (const auto& [spec, claims] : table.points()) {
-    if (may_be_int3(spec.kind)) {
-      software.push_back(spec.at);
-      continue;
-    }
-    const x86::WatchSlots pieces = RS_TRY(slots_needed(spec));
-    for (const x86::DebugSlot& piece : pieces) {
-      if (!put(next.slots, current.slots, piece)) return no_slot_left(table);
+namespace {
+
+// Hardware breakpoints and reads can be nothing else; watched writes can, if they must.
+Result<void> plan_watches(const PointTable& table, const Mechanisms& current, Mechanisms& next) {
+  for (const bool writes : {false, true}) {
+    for (const auto& [spec, claims] : table.points()) {
+      if (may_be_int3(spec.kind) || (spec.kind == PointKind::kWrite) != writes) continue;
+      const auto pieces = slots_needed(spec);
+      if (!pieces && !writes) return unexpected(pieces.error());
+      const x86::DebugSlots before = next.slots;
+      const bool fits = pieces && std::ranges::all_of(*pieces, [&](const x86::DebugSlot& piece) {
+                          return put(next.slots, current.slots, piece);
+                        });
+      if (fits) continue;
+      if (!writes) return no_slot_left(table);
+      next.slots = before;
+      next.trapped.insert(spec);
     }
   }
+  return {};
+}
+
+}  // namespace
+
+Result<Mechanisms> plan_mechanisms(const PointTable& table, const Mechanisms& current,
+                                   const std::function<std::optional<Gpa>(Gva)>& where) {
+  Mechanisms next;
+  RS_TRY(plan_watches(table, current, next));
+  std::map<Gva, std::optional<Gpa>> software;
+  for (const auto& [spec, claims] : table.points()) {
+    if (may_be_int3(spec.kind)) software.try_emplace(spec.at, where(spec.at));
+  }
   // Who needs a slot most comes first: no memory for an int3, then who is hit most, then who has one already.
-  const auto rank = [&](Gva at) {
-    if (!current.int3.contains(at) && !mapped(at)) return kCannotBeInt3;
-    return 2 * (kMostBusy - busyness(table, at)) - (in_slots(current.slots, execute_slot(at)) ? 1 : 0);
+  const auto rank = [&](const auto& point) {
+    if (!point.second) return kCannotBeInt3;
+    return 2 * (kMostBusy - busyness(table, point.first)) -
+           (in_slots(current.slots, execute_slot(point.first)) ? 1 : 0);
   };
   std::vector<std::pair<int, Gva>> ranked;
-  for (const Gva at : software) ranked.emplace_back(rank(at), at);
+  for (const auto& point : software) ranked.emplace_back(rank(point), point.first);
   std::ranges::stable_sort(ranked, {}, &std::pair<int, Gva>::first);
   for (const auto& [order, at] : ranked) {
     if (put(next.slots, current.slots, execute_slot(at))) continue;
     if (order == kCannotBeInt3) {
-      return fail(Errc::kNotMapped,
-                  fmt::format("{:#x} is not mapped yet and no debug register is left for it", at.value));
+      next.pending.insert(at);
+    } else {
+      next.int3.emplace(at, *software.at(at));
     }
-    next.int3.insert(at);
   }
   return next;
 }

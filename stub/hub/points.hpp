@@ -1,9 +1,9 @@
 // The points of all tracers: what each wants to stop at (claims), and by which mechanism that is done.
 //
 // A point's meaning (owners, kind) is kept apart from its mechanism: a debug register, which the guest cannot
-// see, or an int3 in its memory.  Debug registers are used first; software breakpoints move to int3 when
-// watchpoints and hardware breakpoints need the registers, or when they run out.  Those that are hit most
-// have them.
+// see, an int3 in its memory, or a trap on what it writes.  Debug registers are used first; software breakpoints
+// move to int3, and write watchpoints to the trap, when others need the registers, or when they run out.  Those
+// breakpoints that are hit most have them.  One that has no memory yet is pending until it has.
 // Thread: hub.
 #pragma once
 
@@ -80,14 +80,16 @@ inline constexpr std::uint64_t kBusyHits = 1024;
 // Which mechanism carries each point.
 struct Mechanisms {
   x86::DebugSlots slots;
-  std::set<Gva> int3;  // software breakpoints that have no slot
+  std::map<Gva, Gpa> int3;      // software breakpoints that have no slot, and where they lie
+  std::set<Gva> pending;        // software breakpoints that have nothing to stand on yet
+  std::set<PointSpec> trapped;  // write watchpoints that have no slot: the guest's writes are watched
   bool operator==(const Mechanisms&) const = default;
 };
 
-// Pure.  `current` keeps assignments stable; `mapped` says whether an address has memory to put an int3 in.
-// Refused, with who has what, when the debug registers do not reach.
+// Pure.  `current` keeps assignments stable; `where` says in which memory the guest would execute at an address,
+// if any.  Refused, with who has what, when the debug registers do not reach.
 Result<Mechanisms> plan_mechanisms(const PointTable& table, const Mechanisms& current,
-                                   const std::function<bool(Gva)>& mapped);
+                                   const std::function<std::optional<Gpa>(Gva)>& where);
 
 // The piece of a debug register that a point needs: one for a breakpoint, up to four for a watched range.
 Result<x86::WatchSlots> slots_needed(const PointSpec& spec);

@@ -4,6 +4,8 @@
 #include <bit>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "arch/x86/control.hpp"
 #include "arch/x86/paging.hpp"
 #include "stub/agent/machine.hpp"
@@ -86,6 +88,11 @@ Judgement judge(const Place::Wish& wish, VcpuEnvironment& environment, const tra
   return {};
 }
 
+std::string to_text(const GuestWrite::Hit& hit) {
+  return fmt::format("{} byte{} at {:#x} written: {:#x} was there, {:#x} is now", hit.bytes,
+                     hit.bytes == 1 ? "" : "s", hit.at.value, hit.before, hit.after);
+}
+
 bool has_become_busy(const Place& place) {
   return std::ranges::any_of(place.wishes, [](const Place::Wish& wish) {
     const std::uint64_t hits = wish.claim.counters->hits.load(kRelaxed);
@@ -95,8 +102,11 @@ bool has_become_busy(const Place& place) {
 
 }  // namespace
 
-Policy::Policy(std::size_t vcpus, PhysicalMemory& memory, PrintSink print, std::function<void()> busy)
-    : memory_(memory), print_(std::move(print)), busy_(std::move(busy)) {
+Policy::Policy(std::size_t vcpus, PhysicalMemory& memory, PrintSink print, Notices notices)
+    : memory_(memory),
+      print_(std::move(print)),
+      notices_(std::move(notices)),
+      writes_(memory, notices_.rewritten) {
   vcpus_.reserve(vcpus);
   for (std::size_t i = 0; i < vcpus; ++i) vcpus_.emplace_back(memory);
 }
@@ -104,6 +114,7 @@ Policy::Policy(std::size_t vcpus, PhysicalMemory& memory, PrintSink print, std::
 api::Verdict Policy::before_run(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept {
   PerVcpu& state = vcpus_.at(vcpu.id().number);
   state.run.wanted.clear();
+  state.run.review = false;
   state.step.cancel();
   state.guests_int3 = state.armed = false;
   return enter(vcpu, state, pass_reported(vcpu, state, exit));
@@ -114,8 +125,23 @@ api::Verdict Policy::pass_reported(api::VcpuAccess& vcpu, PerVcpu& state, api::D
   if (!run.pass_breakpoint) return api::Verdict::kResume;
   const Site* site = run.alone ? nullptr : site_here(vcpu, run);
   if (site != nullptr) return pass_int3(vcpu, state, site->place(vcpu.linear_rip()), exit);
+  const Place* guarded = guarded_slot_here(run, vcpu.linear_rip());
+  if (guarded != nullptr && serve(vcpu, state, *guarded)) return passed(vcpu, state, exit);
   pass_slot(vcpu);
   return api::Verdict::kResume;
+}
+
+// A function of the kernel's that looks at, or changes, a byte that an int3 of ours stands in for.
+bool Policy::serve(api::VcpuAccess& vcpu, PerVcpu& state, const Place& place) {
+  const PointSnapshot& points = *state.run.points;
+  return place.guarded && points.guard && points.guard->serve(vcpu, place.at, points, memory_, writes_);
+}
+
+const Place* Policy::guarded_slot_here(const RunContext& run, Gva here) {
+  for (const auto& place : run.points->slot_places) {
+    if (place && place->guarded && place->at == here) return place.get();
+  }
+  return nullptr;
 }
 
 // Before the guest goes on: what the debug hardware does meanwhile.
@@ -173,7 +199,7 @@ bool Policy::wanted(api::VcpuAccess& vcpu, PerVcpu& state, const Place& place) {
     if (!judgement.stops) continue;
     any = true;
     wish.claim.counters->stops.fetch_add(1, kRelaxed);
-    state.run.wanted.push_back({wish.owner, wish.kind, std::move(judgement.problem), judgement.mark});
+    state.run.wanted.push_back({wish.owner, wish.kind, std::move(judgement.problem), judgement.mark, {}});
   }
   return any;
 }
@@ -186,7 +212,7 @@ api::Verdict Policy::on_int3(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugEx
   const Place* place = site->place(vcpu.linear_rip());
   if (place != nullptr) {
     const bool stops = wanted(vcpu, state, *place);
-    if (has_become_busy(*place)) busy_();
+    if (has_become_busy(*place)) notices_.busy();
     if (stops) return api::Verdict::kStop;
   }
   return pass_int3(vcpu, state, place, exit);
@@ -210,6 +236,7 @@ api::Verdict Policy::let_guest_have_int3(api::VcpuAccess& vcpu, PerVcpu& state) 
 api::Verdict Policy::pass_int3(api::VcpuAccess& vcpu, PerVcpu& state, const Place* place,
                                api::DebugExit& exit) {
   if (place == nullptr || state.stepper.copying()) return api::Verdict::kStepAlone;
+  if (serve(vcpu, state, *place)) return passed(vcpu, state, exit);
   switch (state.stepper.pass(vcpu, *state.run.points, *place, *state.registers)) {
     case Stepper::Passed::kDone:
       return passed(vcpu, state, exit);
@@ -272,8 +299,68 @@ api::Verdict Policy::on_trap(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugEx
   }
   const bool goes_on = run.range && run.range->contains(vcpu.linear_rip());
   if (run.step && (stepped || !execution) && !goes_on) return api::Verdict::kStop;
+  const Place* guarded = execution ? guarded_slot_here(run, vcpu.linear_rip()) : nullptr;
+  if (guarded != nullptr && serve(vcpu, state, *guarded)) return run.step ? api::Verdict::kStop : api::Verdict::kResume;
   if (execution) pass_slot(vcpu);  // a fault, before the instruction (SDM 3B 17.3.1.1)
   return api::Verdict::kResume;
+}
+
+api::WriteVerdict Policy::on_guest_write(api::VcpuAccess& vcpu, Gpa at, ByteView data) noexcept {
+  PerVcpu& state = vcpus_.at(vcpu.id().number);
+  state.write.stepped = state.step.active();
+  return writes_.write(vcpu, *state.run.points, *state.registers, state.write, at, data);
+}
+
+// KVM takes an instruction whose write it has handed to us for no step, and debug registers have not seen it.
+api::Verdict Policy::after_guest_write(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept {
+  PerVcpu& state = vcpus_.at(vcpu.id().number);
+  if (state.write.again && GuestWrites::run_again(vcpu, state.write)) return run_again(vcpu, state);
+  watched(vcpu, state);
+  state.run.review = state.run.review || state.write.review;
+  exit = {.int3 = false, .dr6 = state.write.slots, .write = !state.run.wanted.empty()};
+  if (state.write.stepped) exit.dr6 |= x86::dr6::kBs;
+  writes_.begin_next(state.write);
+  const bool trap = exit.dr6 != 0;
+  api::Verdict verdict = trap ? enter(vcpu, state, decide(vcpu, state, exit)) : api::Verdict::kResume;
+  if (exit.write) verdict = api::Verdict::kStop;
+  if (verdict == api::Verdict::kResume && state.run.review) return api::Verdict::kReview;
+  return verdict;
+}
+
+api::Verdict Policy::run_again(api::VcpuAccess& vcpu, PerVcpu& state) {
+  const bool beside_int3 = state.write.beside_int3;
+  writes_.begin_next(state.write);
+  return beside_int3 ? run_unwatched(vcpu, state) : api::Verdict::kResume;
+}
+
+api::Verdict Policy::run_unwatched(api::VcpuAccess& vcpu, PerVcpu& state) {
+  state.stepper.abandon(vcpu);
+  state.step.cancel();
+  return api::Verdict::kStepUnwatched;
+}
+
+// What the instruction that is through has written, to those who watch it.
+void Policy::watched(api::VcpuAccess& vcpu, PerVcpu& state) {
+  if (state.write.hits.empty()) return;
+  VcpuEnvironment environment(vcpu, memory_, *state.run.points, *state.registers, print_, state.run.kernel.get());
+  for (const GuestWrite::Hit& hit : state.write.hits) {
+    const VcpuHit seen(vcpu, hit.at, memory_, *state.run.points, state.run.kernel.get());
+    for (const Place::Wish& wish : hit.watch->wishes) {
+      Judgement judgement = judge(wish, environment, seen);
+      if (!judgement.stops) continue;
+      wish.claim.counters->stops.fetch_add(1, kRelaxed);
+      if (judgement.problem.empty()) judgement.problem = to_text(hit);
+      state.run.wanted.push_back(
+          {wish.owner, wish.kind, std::move(judgement.problem), judgement.mark, hit.watch->spec});
+    }
+  }
+}
+
+// A vector store, say, to a watched page.
+api::Verdict Policy::on_unemulated(api::VcpuAccess& vcpu) noexcept {
+  PerVcpu& state = vcpus_.at(vcpu.id().number);
+  if (!state.run.points->watching || state.run.alone) return api::Verdict::kStop;
+  return run_unwatched(vcpu, state);
 }
 
 }  // namespace ringside::hub

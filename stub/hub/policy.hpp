@@ -13,10 +13,12 @@
 #include <vector>
 
 #include "arch/guest_view.hpp"
+#include "stub/hub/guest_writes.hpp"
 #include "stub/hub/kernel_memory.hpp"
 #include "stub/hub/single_step.hpp"
 #include "stub/hub/snapshot.hpp"
 #include "stub/hub/stepper.hpp"
+#include "stub/hub/text_guard.hpp"
 #include "stub/hub/vcpu_environment.hpp"
 #include "vmm/api/machine.hpp"
 
@@ -28,6 +30,7 @@ struct Wanted {
   PointKind kind = PointKind::kSoftware;
   std::string problem;     // its condition or command could not be evaluated: why
   std::uint64_t mark = 0;  // of a probe: what its watcher said
+  PointSpec watch;         // of a watch: which
 };
 
 struct RunContext {
@@ -41,13 +44,17 @@ struct RunContext {
   bool alone = false;             // nobody else runs, and the int3 here is lifted
 
   // Answers, with a stop.
-  std::vector<Wanted> wanted;  // by the breakpoint at RIP
+  std::vector<Wanted> wanted;  // by the breakpoint at RIP, or watches of what it has written
+  bool review = false;         // what is inserted has to be looked at before it goes on
 };
 
 class Policy final : public api::DebugPolicy {
  public:
-  // `busy` is told, on a vCPU's thread, that an int3 has become worth a debug register.
-  Policy(std::size_t vcpus, PhysicalMemory& memory, PrintSink print, std::function<void()> busy);
+  struct Notices {  // called on vCPU threads
+    std::function<void()> busy;       // an int3 has become worth a debug register
+    std::function<void()> rewritten;  // an instruction under an int3 may have changed
+  };
+  Policy(std::size_t vcpus, PhysicalMemory& memory, PrintSink print, Notices notices);
 
   // Thread: hub, the vCPU parked.
   RunContext& context(VcpuId vcpu) { return vcpus_.at(vcpu.number).run; }
@@ -55,6 +62,9 @@ class Policy final : public api::DebugPolicy {
   api::Verdict before_run(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept override;
   bool unfinished(api::VcpuAccess& vcpu) noexcept override;
   api::Verdict on_debug_exit(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept override;
+  api::WriteVerdict on_guest_write(api::VcpuAccess& vcpu, Gpa at, ByteView data) noexcept override;
+  api::Verdict after_guest_write(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept override;
+  api::Verdict on_unemulated(api::VcpuAccess& vcpu) noexcept override;
 
  private:
   struct PerVcpu {
@@ -62,6 +72,7 @@ class Policy final : public api::DebugPolicy {
     RunContext run;
     Stepper stepper;
     SingleStep step;
+    GuestWrite write;
     bool guests_int3 = false;  // the step is of an int3 that the guest gets
     bool armed = false;        // the debug hardware does what `run` wants, and nothing else
     std::unique_ptr<x86::RegisterFile> registers = std::make_unique<x86::RegisterFile>();
@@ -74,16 +85,22 @@ class Policy final : public api::DebugPolicy {
   api::Verdict let_guest_have_int3(api::VcpuAccess& vcpu, PerVcpu& state);
   api::Verdict on_trap(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit);
   bool wanted(api::VcpuAccess& vcpu, PerVcpu& state, const Place& place);
+  void watched(api::VcpuAccess& vcpu, PerVcpu& state);
+  api::Verdict run_again(api::VcpuAccess& vcpu, PerVcpu& state);
+  static api::Verdict run_unwatched(api::VcpuAccess& vcpu, PerVcpu& state);
   api::Verdict pass_int3(api::VcpuAccess& vcpu, PerVcpu& state, const Place* place, api::DebugExit& exit);
   api::Verdict finish_ours(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit);
   api::Verdict passed(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit);
+  bool serve(api::VcpuAccess& vcpu, PerVcpu& state, const Place& place);
+  static const Place* guarded_slot_here(const RunContext& run, Gva here);
   const Site* site_here(api::VcpuAccess& vcpu, const RunContext& run) const;
   static void pass_slot(api::VcpuAccess& vcpu);
 
   std::vector<PerVcpu> vcpus_;
   PhysicalMemory& memory_;
   PrintSink print_;
-  std::function<void()> busy_;
+  Notices notices_;
+  GuestWrites writes_;
 };
 
 }  // namespace ringside::hub

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -18,6 +19,10 @@
 
 namespace ringside::hub {
 
+class TextGuard;
+
+inline constexpr std::uint8_t kInt3 = 0xcc;
+
 // A breakpoint's address, with everyone who wants to stop there.
 struct Place {
   struct Wish {
@@ -28,17 +33,47 @@ struct Place {
   Gva at;
   std::vector<Wish> wishes;
   disasm::StepPlan plan;  // of an int3: how to pass it
+  bool guarded = false;   // the entry of a function that PointSnapshot::guard may have to do the work of
+};
+
+// The guest's own byte under an int3 of ours, which the guest may write at any time.  Copies are the same byte.
+class OwnByte {
+ public:
+  OwnByte& operator=(std::uint8_t value) noexcept {
+    byte_->store(value, std::memory_order_relaxed);
+    return *this;
+  }
+  operator std::uint8_t() const noexcept { return byte_->load(std::memory_order_relaxed); }
+  std::uint8_t exchange(std::uint8_t value) noexcept {
+    return byte_->exchange(value, std::memory_order_relaxed);
+  }
+
+ private:
+  std::shared_ptr<std::atomic<std::uint8_t>> byte_ = std::make_shared<std::atomic<std::uint8_t>>();
 };
 
 // An int3 of ours.  Several virtual addresses may lead to it.
 struct Site {
-  std::uint8_t original = 0;  // the guest's own byte
+  OwnByte original;
   std::vector<Place> places;
 
   const Place* place(Gva at) const {
     const auto found = std::ranges::find(places, at, &Place::at);
     return found == places.end() ? nullptr : &*found;
   }
+};
+
+// A range whose writes somebody wants to know of.
+struct Watch {
+  PointSpec spec;
+  std::vector<Place::Wish> wishes;
+};
+
+// As much of one as lies in one page.
+struct WatchPiece {
+  GpaRange where;
+  Gva at;
+  std::shared_ptr<const Watch> watch;
 };
 
 // A page of ours that the guest kernel's tables lead to: one slot for each vCPU's copy of an instruction.
@@ -56,6 +91,10 @@ struct PointSnapshot {
   std::array<std::shared_ptr<const Place>, 4> slot_places;  // of slots that watch for execution
   std::vector<Int3> int3;                                   // by address
   std::optional<ScratchPage> scratch;                       // where copies of instructions can run
+  std::shared_ptr<const TextGuard> guard;                   // null while there is none
+  std::vector<WatchPiece> watches;                          // by address
+  std::vector<GpaRange> watched_pages;                      // of these and the int3; others may be watched for a while
+  bool watching = false;                                    // some of what the guest writes comes to us
 
   // The first at `where` or behind it.
   std::vector<Int3>::const_iterator from(Gpa where) const {

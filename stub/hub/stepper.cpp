@@ -38,9 +38,10 @@ class DataBesideInt3 final : public x86::DataAccess {
   const PointSnapshot& points_;
 };
 
-bool watches_data(const x86::DebugSlots& slots) {
-  return std::ranges::any_of(slots,
-                             [](const auto& slot) { return slot && slot->kind != x86::WatchKind::kExecute; });
+bool watches_data(const PointSnapshot& points) {
+  return !points.watches.empty() || std::ranges::any_of(points.slots, [](const auto& slot) {
+           return slot && slot->kind != x86::WatchKind::kExecute;
+         });
 }
 
 }  // namespace
@@ -66,8 +67,8 @@ Stepper::Passed Stepper::pass(api::VcpuAccess& vcpu, const PointSnapshot& points
 bool Stepper::emulate(api::VcpuAccess& vcpu, const PointSnapshot& points, const x86::SimpleInsn& insn,
                       const x86::CpuContext& context) {
   if (!x86::may_emulate(insn, context)) return false;
-  // Debug registers do not see what is done here.
-  if (insn.touches_memory() && watches_data(points.slots)) return false;
+  // Neither debug registers nor KVM see what is done here.
+  if (insn.touches_memory() && watches_data(points)) return false;
   DataBesideInt3 data(context, memory_, points);
   x86::CoreRegs core = context.core;
   if (x86::emulate(insn, core, data) != x86::EmulateResult::kDone) return false;
@@ -96,6 +97,14 @@ bool Stepper::start_copy(api::VcpuAccess& vcpu, const PointSnapshot& points, con
   copy_ = &copy;
   slot_ = slot;
   return true;
+}
+
+void Stepper::abandon(api::VcpuAccess& vcpu) {
+  if (copy_ == nullptr) return;
+  x86::CoreRegs core = vcpu.core();
+  core.rip = copy_->at.value;
+  vcpu.set_core(core);
+  copy_ = nullptr;
 }
 
 bool Stepper::finish(api::VcpuAccess& vcpu, const std::optional<SingleStep::Frame>& frame) {

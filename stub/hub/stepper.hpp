@@ -32,6 +32,8 @@ class Stepper {
               x86::RegisterFile& registers);
 
   bool copying() const { return copy_ != nullptr; }
+  // The copy cannot be run after all: the vCPU stands at the original again.
+  void abandon(api::VcpuAccess& vcpu);
   // After a debug exit while copying(): true when the copy has run, and the vCPU stands behind the original;
   // or when it has faulted, with `frame`, which tells of the original now.
   bool finish(api::VcpuAccess& vcpu, const std::optional<SingleStep::Frame>& frame);

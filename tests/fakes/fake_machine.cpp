@@ -1,5 +1,8 @@
 #include "tests/fakes/fake_machine.hpp"
 
+#include <algorithm>
+#include <utility>
+
 #include "arch/x86/control.hpp"
 #include "arch/x86/paging.hpp"
 
@@ -81,8 +84,11 @@ bool FakeVcpu::debug_exit(api::DebugExit exit) {
 
 bool FakeVcpu::follow(api::Verdict verdict, const api::DebugExit& exit) {
   if (verdict == api::Verdict::kResume) return true;
-  const bool alone = verdict == api::Verdict::kStepAlone;
-  park(alone ? api::StopCause::kStepAlone : api::StopCause::kDebug, exit, {});
+  const auto cause = verdict == api::Verdict::kStepAlone       ? api::StopCause::kStepAlone
+                     : verdict == api::Verdict::kStepUnwatched ? api::StopCause::kStepUnwatched
+                     : verdict == api::Verdict::kReview        ? api::StopCause::kReview
+                                                               : api::StopCause::kDebug;
+  park(cause, exit, {});
   return false;
 }
 
@@ -174,6 +180,11 @@ bool FakeVcpu::advance() {
     return false;
   }
   context_.core.rflags &= ~x86::rflags::kRf;
+  if (std::exchange(tell_write_, false)) {  // KVM reports no step then
+    api::DebugExit exit;
+    const api::Verdict verdict = machine_.policy_->after_guest_write(*this, exit);
+    return follow(verdict, exit);
+  }
   if (wish_.step) dr6 |= x86::dr6::kBs;
   return dr6 == 0 || debug_exit({.int3 = false, .dr6 = dr6});
 }
@@ -211,13 +222,20 @@ bool FakeVcpu::increment(std::uint64_t& dr6) {
   for (unsigned i = 0; i < 4; ++i) at |= static_cast<std::uint32_t>(fetch(3 + i).value_or(0)) << (8 * i);
   const auto value = machine_.memory_.load_at<std::uint8_t>(Gpa{at});
   if (!value) return false;
-  machine_.memory_.put(at, static_cast<std::uint8_t>(*value + 1));
+  const auto next = static_cast<std::uint8_t>(*value + 1);
   context_.core.rip += 7;
+  const bool watched = std::ranges::any_of(machine_.watched, [at](const auto& range) { return range.contains(Gpa{at}); });
+  if (watched) {
+    tell_write_ = machine_.policy_->on_guest_write(*this, Gpa{at}, {&next, 1}) == api::WriteVerdict::kTell;
+    return true;
+  }
+  machine_.memory_.put(at, next);
   dr6 |= slots_hit(Gva{at}, false);
   return true;
 }
 
 FakeMachine::FakeMachine(std::size_t vcpus) {
+  info_.watches_writes = true;
   info_.engine = "fake";
   info_.ram_bytes = kRamBytes;
   write_tables();
@@ -249,6 +267,12 @@ Result<void> FakeMachine::reset() {
     vcpu->reset();
   }
   if (loaded_) memory_ = *loaded_;
+  return {};
+}
+
+Result<void> FakeMachine::watch_writes(std::span<const GpaRange> pages) {
+  for (const auto& vcpu : vcpus_) RS_CHECK(!vcpu->running());
+  watched.assign(pages.begin(), pages.end());
   return {};
 }
 

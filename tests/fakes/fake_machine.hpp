@@ -91,6 +91,7 @@ class FakeVcpu final : public api::Vcpu, public api::VcpuAccess {
   std::deque<Work> inbox_;
   bool running_ = false;
   bool pause_asked_ = false;
+  bool tell_write_ = false;
 };
 
 class FakeMachine final : public api::Machine {
@@ -105,6 +106,7 @@ class FakeMachine final : public api::Machine {
   Result<void> start(api::DebugPolicy& policy, api::MachineListener& listener) override;
   // RAM as it was at start().
   Result<void> reset() override;
+  Result<void> watch_writes(std::span<const GpaRange> pages) override;
 
   void end(api::GuestEnd how, std::string detail = {}) { listener_->on_end(how, std::move(detail)); }
   void put(std::uint64_t at, const Bytes& bytes);
@@ -113,6 +115,7 @@ class FakeMachine final : public api::Machine {
   bool prompt = true;  // pause() and post() are answered at once
   int resets = 0;
   std::optional<Error> reset_fails;
+  std::vector<GpaRange> watched;  // whose writes go to the policy
   api::MachineInfo info_;
 
  private:

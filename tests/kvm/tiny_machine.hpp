@@ -39,6 +39,7 @@ class TinyMachine final : public api::Machine {
     guest_->load(code);
     must_add();
     info_.engine = "KVM, tiny";
+    info_.watches_writes = system.capabilities().readonly_mem;
     info_.ram_bytes = TinyGuest::kBytes;
   }
   ~TinyMachine() override { threads_.clear(); }
@@ -55,6 +56,7 @@ class TinyMachine final : public api::Machine {
     return {};
   }
   Result<void> reset() override { return fail(Errc::kUnsupported, "a tiny guest is not reset"); }
+  Result<void> watch_writes(std::span<const GpaRange> pages) override { return guest_->watch_writes(pages); }
 
   TinyGuest& guest() { return *guest_; }
   CountingPort& port() { return port_; }

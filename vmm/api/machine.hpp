@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "arch/addr.hpp"
@@ -17,6 +18,15 @@ enum class Verdict : std::uint8_t {
   kResume,
   kStop,
   kStepAlone,  // the instruction here can be passed only while no other vCPU runs
+  kStepUnwatched,  // so can this one, and only while no memory is watched
+  kReview,         // what is inserted has to be looked at before this vCPU goes on
+};
+
+// What a write of the guest to watched memory has come to.
+enum class WriteVerdict : std::uint8_t {
+  kNotWatched,  // not the policy's: a device's, or nobody's
+  kDone,
+  kTell,  // after_guest_write() wants to know when the instruction is through
 };
 
 // Decides on a vCPU's debug exits without asking anyone: the hub's code that runs on vCPU threads.
@@ -32,6 +42,15 @@ class DebugPolicy {
   virtual bool unfinished(VcpuAccess&) noexcept { return false; }
   // May change what is reported.
   virtual Verdict on_debug_exit(VcpuAccess& vcpu, DebugExit& exit) noexcept = 0;
+  // A write of the guest's to memory that Machine::watch_writes() watches, of 1 to 8 bytes, has not been done:
+  // that is up to the policy.  RIP may be behind the instruction already; an instruction may write in pieces.
+  virtual WriteVerdict on_guest_write(VcpuAccess&, Gpa, ByteView) noexcept {
+    return WriteVerdict::kNotWatched;
+  }
+  // After kTell, once all pieces have been written.  Stops with `exit` as if it were a debug exit.
+  virtual Verdict after_guest_write(VcpuAccess&, DebugExit&) noexcept { return Verdict::kResume; }
+  // An instruction at RIP that the machine cannot execute while memory is watched.  kStop: it is a failure.
+  virtual Verdict on_unemulated(VcpuAccess&) noexcept { return Verdict::kStop; }
 };
 
 class MachineListener {
@@ -59,6 +78,7 @@ struct MachineInfo {
   std::uint64_t ram_bytes = 0;
   x86::CpuFeatures features;
   std::optional<KernelImage> kernel;
+  bool watches_writes = false;  // watch_writes() works
   std::optional<Gpa>
       scratch;  // 2 MiB on a 2 MiB border of which the guest is not told, for code of the monitor
 };
@@ -73,8 +93,13 @@ class Machine {
 
   // Gives every vCPU its thread; all are parked.  The references must outlive the machine.
   virtual Result<void> start(DebugPolicy& policy, MachineListener& listener) = 0;
-  // Back to the first instruction, RAM as after loading.  Thread: hub, every vCPU parked.
+  // Back to the first instruction, RAM as after loading; nothing is watched.  Thread: hub, every vCPU parked.
   virtual Result<void> reset() = 0;
+
+  // What the guest writes to these pages is handed to DebugPolicy::on_guest_write(); it goes on reading and
+  // executing them freely.  Sorted, page borders, disjoint, RAM; takes the place of what was watched before.
+  // A page table must not be among them.  Thread: hub, every vCPU parked.
+  virtual Result<void> watch_writes(std::span<const GpaRange> pages) = 0;
 };
 
 }  // namespace ringside::api

@@ -13,12 +13,15 @@ namespace ringside::api {
 struct DebugExit {
   bool int3 = false;      // #BP: the vCPU stands at an int3 (RIP at it, nothing executed)
   std::uint64_t dr6 = 0;  // #DB: which slots fired (B0-B3), BS for a single step (SDM 3B 17.2.3)
+  bool write = false;     // the guest has written to watched memory: no exit of KVM's
 };
 
 enum class StopCause : std::uint8_t {
   kPaused,       // asked for by pause(); the vCPU is between two instructions
   kDebug,        // the debug policy wants this debug exit reported
   kStepAlone,    // the debug policy wants the instruction at RIP stepped while nobody else runs
+  kStepUnwatched,  // and no memory is watched
+  kReview,         // the debug policy wants what is inserted looked at
   kTripleFault,  // the guest's CPU shut down (SDM 3A 6.15 "Interrupt 8"); registers as far as KVM has them
   kFailure,      // KVM cannot go on with this vCPU: entry failure, internal error; `detail` says which
 };

@@ -66,7 +66,7 @@ Exit decode_exit(kvm_run& run) {
       return Failure{fmt::format("the CPU refused to enter the guest (reason {:#x})",
                                  static_cast<std::uint64_t>(run.fail_entry.hardware_entry_failure_reason))};
     case KVM_EXIT_INTERNAL_ERROR:
-      return Failure{internal_error(run)};
+      return Failure{internal_error(run), run.internal.suberror == KVM_INTERNAL_ERROR_EMULATION};
     default:
       return Failure{fmt::format("unexpected KVM exit reason {}", run.exit_reason)};
   }

@@ -40,6 +40,7 @@ struct SystemEvent {
 // KVM cannot go on; the text has KVM's reason and what is known of the instruction.
 struct Failure {
   std::string text;
+  bool emulation = false;  // of the instruction at RIP, which has not been executed
 };
 
 using Exit = std::variant<Interrupted, PortIo, Mmio, api::DebugExit, Shutdown, Halted, SystemEvent, Failure>;

@@ -39,6 +39,14 @@ Result<Vm> Vm::create_bare(const System& system) {
   std::uint64_t identity_map = kIdentityMap;
   RS_TRY(vm.fd_.call("KVM_SET_IDENTITY_MAP_ADDR", KVM_SET_IDENTITY_MAP_ADDR, &identity_map));
   RS_TRY(vm.fd_.call("KVM_SET_TSS_ADDR", KVM_SET_TSS_ADDR, kTss));
+  // An instruction that KVM cannot emulate, a vector store to watched memory for one, is ours to deal with; the
+  // guest would get #UD for it (KVM api 7.31).
+  if (system.capabilities().exit_on_emulation_failure) {
+    kvm_enable_cap wanted{};
+    wanted.cap = KVM_CAP_EXIT_ON_EMULATION_FAILURE;
+    wanted.args[0] = 1;
+    RS_TRY(vm.fd_.call("KVM_ENABLE_CAP", KVM_ENABLE_CAP, &wanted));
+  }
   return vm;
 }
 

@@ -32,6 +32,7 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::create(MachineConfig config) {
   std::unique_ptr<KvmMachine> machine(
       new KvmMachine(std::move(config), std::move(system), std::move(ram), std::move(images)));
   machine->info_.engine = "KVM";
+  machine->info_.watches_writes = machine->system_.capabilities().readonly_mem;
   machine->info_.ram_bytes = machine->config_.ram_bytes;
   machine->hardware_ = RS_TRY(machine->make_hardware());
   return machine;
@@ -39,13 +40,11 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::create(MachineConfig config) {
 
 Result<std::unique_ptr<KvmMachine::Hardware>> KvmMachine::make_hardware() {
   kvm::Vm vm = RS_TRY(kvm::Vm::create(system_));
-  auto hardware = std::make_unique<Hardware>(Hardware{std::move(vm), nullptr, {}});
-  unsigned slot = 0;
-  for (const mem::GuestRam::Region& region : ram_.regions()) {
-    RS_TRY(hardware->vm.set_memory(slot++, region.begin, region.bytes, region.host));
-  }
+  auto hardware = std::make_unique<Hardware>(std::move(vm));
+  std::vector<RamPiece> pieces = RS_TRY(cut_ram(ram_.regions(), {}));
+  RS_TRY(hardware->ram.set(std::move(pieces)));
   const mem::GuestRam::Region& scratch = ram_.scratch();
-  RS_TRY(hardware->vm.set_memory(slot++, scratch.begin, scratch.bytes, scratch.host));
+  RS_TRY(hardware->vm.set_memory(kScratchSlot, scratch.begin, scratch.bytes, scratch.host));
   info_.scratch = scratch.begin;
   hardware->platform = RS_TRY(dev::Platform::create({
       .set_irq = [vm = &hardware->vm](unsigned gsi,
@@ -128,6 +127,13 @@ Result<void> KvmMachine::reset() {
   replaced.wait();
   hardware_ = std::move(fresh);
   return {};
+}
+
+Result<void> KvmMachine::watch_writes(std::span<const GpaRange> pages) {
+  if (!pages.empty() && !system_.capabilities().readonly_mem) {
+    return fail(Errc::kUnsupported, "this host's KVM lacks KVM_CAP_READONLY_MEM: what the guest writes cannot be watched");
+  }
+  return hardware_->ram.set(RS_TRY(cut_ram(ram_.regions(), pages)));
 }
 
 void KvmMachine::end(api::GuestEnd how) {

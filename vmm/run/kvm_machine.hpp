@@ -14,6 +14,7 @@
 #include "vmm/dev/platform.hpp"
 #include "vmm/kvm/vcpu_fd.hpp"
 #include "vmm/mem/guest_ram.hpp"
+#include "vmm/run/ram_slots.hpp"
 #include "vmm/run/vcpu_thread.hpp"
 
 namespace ringside::run {
@@ -37,6 +38,7 @@ class KvmMachine final : public api::Machine {
   const api::MachineInfo& info() const override { return info_; }
   Result<void> start(api::DebugPolicy& policy, api::MachineListener& listener) override;
   Result<void> reset() override;
+  Result<void> watch_writes(std::span<const GpaRange> pages) override;
 
   // Console input; returns how much was taken.
   std::size_t type(std::string_view input) { return hardware_->platform->type(input); }
@@ -47,9 +49,12 @@ class KvmMachine final : public api::Machine {
   void look_for_halt();
 
  private:
+  static constexpr unsigned kScratchSlot = 0;
   // What a reset makes anew.  Order matters: vCPUs go before their VM.
   struct Hardware {
+    explicit Hardware(kvm::Vm fresh) : vm(std::move(fresh)) {}
     kvm::Vm vm;
+    RamSlots ram{vm, kScratchSlot + 1};
     std::unique_ptr<dev::Platform> platform;
     std::vector<std::unique_ptr<kvm::VcpuFd>> fds;  // empty once the threads have them
   };

@@ -14,7 +14,6 @@ namespace {
 
 constexpr std::uint64_t kTables = 0x1000, kGdt = 0x4000, kIdt = 0x5000;
 constexpr std::uint64_t kGateBytes = 16;
-constexpr unsigned kMainSlot = 0;
 
 // Flat 64-bit code, data, and a TSS of which nothing is used (SDM 3A 3.4.5, 7.2.3).
 constexpr std::array<std::uint64_t, 6> kGdtEntries{
@@ -39,7 +38,7 @@ Result<std::unique_ptr<TinyGuest>> TinyGuest::create(const kvm::System& system, 
   void* memory = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return fail_errno("mmap of guest memory", errno);
   std::unique_ptr<TinyGuest> guest(new TinyGuest(std::move(vm), static_cast<std::uint8_t*>(memory)));
-  RS_TRY(guest->vm_.set_memory(kMainSlot, Gpa{0}, kSpare, memory));
+  RS_TRY(guest->watch_writes({}));
   RS_TRY(guest->map_spare(0));
   if (shape.mode == Mode::kLong) guest->write_tables();
   const std::vector<kvm_cpuid_entry2> cpuid = RS_TRY(system.supported_cpuid());
@@ -119,6 +118,11 @@ Result<void> TinyGuest::map_spare(std::uint32_t flags) {
   RS_TRY(vm_.fd().call("KVM_SET_USER_MEMORY_REGION", KVM_SET_USER_MEMORY_REGION, &region));
   spare_mapped_ = true;
   return {};
+}
+
+Result<void> TinyGuest::watch_writes(std::span<const GpaRange> pages) {
+  const mem::GuestRam::Region all{.begin = Gpa{0}, .bytes = kSpare, .host = memory_};
+  return slots_.set(RS_TRY(cut_ram({&all, 1}, pages)));
 }
 
 bool TinyGuest::read(Gpa from, MutableByteView to) const noexcept {

@@ -18,6 +18,7 @@
 #include "arch/guest_view.hpp"
 #include "arch/result.hpp"
 #include "vmm/kvm/vcpu_fd.hpp"
+#include "vmm/run/ram_slots.hpp"
 
 namespace ringside::run {
 
@@ -50,7 +51,9 @@ class TinyGuest final : public PhysicalMemory {
 
   // The spare page in slot 1; `flags` as in KVM_SET_USER_MEMORY_REGION.
   Result<void> map_spare(std::uint32_t flags);
-  static constexpr unsigned kSpareSlot = 1;
+  static constexpr unsigned kSpareSlot = 0;
+  // As Machine::watch_writes(); of all but the spare page.
+  Result<void> watch_writes(std::span<const GpaRange> pages);
 
   kvm::Vm& vm() { return vm_; }
   kvm::VcpuFd& vcpu(std::size_t index = 0) { return *vcpus_.at(index); }
@@ -62,12 +65,14 @@ class TinyGuest final : public PhysicalMemory {
   [[nodiscard]] bool write(Gpa to, ByteView from) noexcept override;
 
  private:
-  TinyGuest(kvm::Vm vm, std::uint8_t* memory) : vm_(std::move(vm)), memory_(memory) {}
+  TinyGuest(kvm::Vm vm, std::uint8_t* memory)
+      : vm_(std::move(vm)), memory_(memory), slots_(vm_, kSpareSlot + 1) {}
   void write_tables();
   void enter(Mode mode, std::size_t index);
 
   kvm::Vm vm_;
   std::uint8_t* memory_;
+  RamSlots slots_;
   std::vector<std::unique_ptr<kvm::VcpuFd>> vcpus_;
   bool spare_mapped_ = false;
 };

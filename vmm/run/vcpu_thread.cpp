@@ -17,6 +17,21 @@ std::string triple_fault_text(const x86::CpuContext& context) {
          "fault)";
 }
 
+api::StopCause cause_of(api::Verdict verdict) {
+  switch (verdict) {
+    case api::Verdict::kStepAlone:
+      return api::StopCause::kStepAlone;
+    case api::Verdict::kStepUnwatched:
+      return api::StopCause::kStepUnwatched;
+    case api::Verdict::kReview:
+      return api::StopCause::kReview;
+    case api::Verdict::kResume:
+    case api::Verdict::kStop:
+      break;
+  }
+  return api::StopCause::kDebug;
+}
+
 }  // namespace
 
 VcpuThread::VcpuThread(std::unique_ptr<kvm::VcpuFd> fd, const dev::Bus& bus, api::DebugPolicy& policy,
@@ -70,6 +85,7 @@ void VcpuThread::replace(std::unique_ptr<kvm::VcpuFd> fd, const dev::Bus& bus) {
         &fresh->run_page());  // first: a kick may come at any time, and the old page goes with the old fd
     fd_ = std::move(fresh);
     bus_ = bus;
+    write_to_tell_ = false;
   });
 }
 
@@ -150,12 +166,12 @@ void VcpuThread::enter_guest() {
   kvm_run& page = fd_->run_page();
   for (;;) {
     page.immediate_exit = 0;
-    if (attention_.load()) {
-      if (fd_->io_pending()) {
-        page.immediate_exit = 1;  // only finish the I/O instruction
-      } else if (!policy_.unfinished(*fd_)) {
-        return;
-      }
+    if (write_to_tell_ && !fd_->io_pending() && !tell_write()) return;
+    const bool attention = attention_.load();
+    if (fd_->io_pending()) {
+      if (attention || write_to_tell_) page.immediate_exit = 1;  // only finish the I/O instruction
+    } else if (attention && !policy_.unfinished(*fd_)) {
+      return;
     }
     kvm::Exit exit = fd_->run();
     exits_.fetch_add(1, std::memory_order_relaxed);
@@ -165,9 +181,16 @@ void VcpuThread::enter_guest() {
 
 bool VcpuThread::follow(api::Verdict verdict, const api::DebugExit& exit) {
   if (verdict == api::Verdict::kResume) return true;
-  const bool alone = verdict == api::Verdict::kStepAlone;
-  park(alone ? api::StopCause::kStepAlone : api::StopCause::kDebug, exit, {});
+  park(cause_of(verdict), exit, {});
   return false;
+}
+
+// The instruction whose write the policy has done is through.
+bool VcpuThread::tell_write() {
+  write_to_tell_ = false;
+  api::DebugExit exit;
+  const api::Verdict verdict = policy_.after_guest_write(*fd_, exit);
+  return follow(verdict, exit);
 }
 
 // False when the vCPU has been parked.
@@ -194,6 +217,8 @@ bool VcpuThread::handle(kvm::Exit& exit) {
     return false;
   }
   if (auto* failure = std::get_if<kvm::Failure>(&exit)) {
+    const auto verdict = failure->emulation ? policy_.on_unemulated(*fd_) : api::Verdict::kStop;
+    if (verdict != api::Verdict::kStop) return follow(verdict, {});
     park(api::StopCause::kFailure, {}, failure->text);
     return false;
   }
@@ -214,6 +239,9 @@ void VcpuThread::handle_port(const kvm::PortIo& io) {
 
 void VcpuThread::handle_mmio(const kvm::Mmio& access) {
   if (access.direction == kvm::Direction::kOut) {
+    const auto verdict = policy_.on_guest_write(*fd_, access.at, access.data);
+    if (verdict == api::WriteVerdict::kTell) write_to_tell_ = true;
+    if (verdict != api::WriteVerdict::kNotWatched) return;
     bus_->write_mmio(access.at, access.data);
   } else {
     bus_->read_mmio(access.at, access.data);

@@ -49,6 +49,7 @@ class VcpuThread final : public api::Vcpu {
   void enter_guest();
   bool handle(kvm::Exit& exit);
   bool follow(api::Verdict verdict, const api::DebugExit& exit);
+  bool tell_write();
   void handle_port(const kvm::PortIo& io);
   void handle_mmio(const kvm::Mmio& access);
   void park(api::StopCause cause, api::DebugExit debug, std::string detail);
@@ -68,6 +69,7 @@ class VcpuThread final : public api::Vcpu {
   std::atomic<bool> attention_{false};  // one of the above has changed: look before the next entry
   std::atomic<bool> retired_{false};
   std::atomic<std::uint64_t> exits_{0};
+  bool write_to_tell_ = false;  // the policy waits for the end of the instruction under way
   bool running_ = false;  // this thread's own copy of order_ == kRun
 
   std::thread thread_;

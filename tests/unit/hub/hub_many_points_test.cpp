@@ -129,8 +129,8 @@ TEST_F(HubPointsOnTheirWay, WhatWillBeRefusedStandsInNobodysWay) {
   insert_later(*tracer_, software(kCode + 3), breakpoint);
   other_->port->remove_point(software(kCode + 9), [&](Result<void> done) { removed = done.has_value(); });
   std::array<std::optional<bool>, 4> watches;
-  for (std::uint64_t i = 0; i < 4; ++i) insert_later(*tracer_, watch(kData + i), watches[i]);
-  insert_later(*other_, watch(kData + 4), five_slots);
+  for (std::uint64_t i = 0; i < 4; ++i) insert_later(*tracer_, hardware(kCode + 0x80 + i), watches[i]);
+  insert_later(*other_, hardware(kCode + 0x84), five_slots);
   answer();
   EXPECT_EQ(breakpoint, true);
   EXPECT_EQ(removed, true);

@@ -357,23 +357,46 @@ TEST_F(HubPoints, WhatIsThereAlreadyIsInsertedWithoutDisturbance) {
 
 TEST_F(HubPoints, RemovingWhatIsNotThereSucceeds) { EXPECT_TRUE(remove(*tracer_, software(0x1234))); }
 
-TEST_F(HubPoints, AFifthWatchIsRefusedAndTheRestStays) {
+TEST_F(HubPoints, AFifthWatchIsTrapped) {
   for (std::uint64_t i = 0; i < 4; ++i) ASSERT_TRUE(insert(*tracer_, watch(kData + i)));
-  const Result<void> refused = insert(*tracer_, watch(kData + 4));
+  ASSERT_TRUE(insert(*tracer_, watch(kData + 16)));
+  EXPECT_THAT(tracer_->port->describe_points(), HasSubstr("watch 0xa010+1, tracer 1, by trapped writes"));
+  machine_.put(kCode, {0xfe, 0x04, 0x25, 0x10, 0xa0, 0, 0});  // inc byte [kData + 16]
+  resume_all(*tracer_);
+  EXPECT_THAT(machine_.watched, ElementsAre(GpaRange{Gpa{kData}, Gpa{kData + kPageSize}}));
+  execute(1);
+  ASSERT_EQ(tracer_->stops.size(), 1u);
+  EXPECT_EQ(tracer_->stops.front().reason, StopReason::kWriteWatch);
+  EXPECT_EQ(tracer_->stops.front().at, Gva{kData + 16});
+  EXPECT_EQ(machine_.byte(kData + 16), 1u);
+}
+
+TEST_F(HubPoints, AFifthReadWatchIsRefusedAndTheRestStays) {
+  const auto reads = [](std::uint64_t at) { return PointSpec{PointKind::kRead, Gva{at}, 1}; };
+  for (std::uint64_t i = 0; i < 4; ++i) ASSERT_TRUE(insert(*tracer_, reads(kData + i)));
+  const Result<void> refused = insert(*tracer_, reads(kData + 4));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::kExhausted);
   EXPECT_THAT(refused.error().text, HasSubstr("tracer 1"));
   EXPECT_THAT(tracer_->port->describe_points(), testing::Not(HasSubstr("0xa004")));
-  ASSERT_TRUE(remove(*tracer_, watch(kData)));
-  EXPECT_TRUE(insert(*tracer_, watch(kData + 4)));
+  ASSERT_TRUE(remove(*tracer_, reads(kData)));
+  EXPECT_TRUE(insert(*tracer_, reads(kData + 4)));
 }
 
-TEST_F(HubPoints, AnAddressThatIsNotMappedIsRefusedWithoutARegisterForIt) {
-  for (std::uint64_t i = 0; i < 4; ++i) ASSERT_TRUE(insert(*tracer_, watch(kData + i)));
-  const Result<void> refused = insert(*tracer_, software(0x7000000));
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, Errc::kNotMapped);
+TEST_F(HubPoints, AnAddressThatIsNotMappedIsPendingUntilItIs) {
+  for (std::uint64_t i = 0; i < 4; ++i) ASSERT_TRUE(insert(*tracer_, hardware(kCode + 0x800 + i)));
+  const Gva there{fakes::kKernel + 0x200000 + kCode + 3};  // the second 2 MiB of the kernel's half
+  ASSERT_TRUE(insert(*tracer_, {PointKind::kSoftware, there, 1}));
+  EXPECT_THAT(tracer_->port->describe_points(), HasSubstr("nothing is mapped there"));
   EXPECT_TRUE(insert(*tracer_, software(kCode + 9)));
+  resume_all(*tracer_);
+  EXPECT_EQ(machine_.byte(kCode + 3), 0x90u);
+  machine_.memory().put(0x4008, std::uint64_t{0x83});  // the guest maps it, onto the same memory
+  tracer_->port->interrupt();
+  poll();
+  resume_all(*tracer_);
+  EXPECT_EQ(machine_.byte(kCode + 3), 0xccu);
+  EXPECT_THAT(tracer_->port->describe_points(), testing::Not(HasSubstr("nothing is mapped there")));
 }
 
 TEST_F(HubPoints, AnAddressThatIsNotMappedTakesARegister) {

@@ -36,6 +36,7 @@ class PlacedKernel final : public api::Machine {
   PhysicalMemory& memory() override { return memory_; }
   const api::MachineInfo& info() const override { return info_; }
   Result<void> start(api::DebugPolicy&, api::MachineListener&) override { return {}; }
+  Result<void> watch_writes(std::span<const GpaRange>) override { return {}; }
   Result<void> reset() override { return {}; }
 
   SmallKernel small_;

@@ -13,8 +13,8 @@ constexpr TracerId kAlice{1}, kBob{2};
 PointSpec software(std::uint64_t at) { return {PointKind::kSoftware, Gva{at}, 1}; }
 PointSpec hardware(std::uint64_t at) { return {PointKind::kHardware, Gva{at}, 1}; }
 PointSpec watch(std::uint64_t at, std::uint64_t length = 8) { return {PointKind::kWrite, Gva{at}, length}; }
-bool everything(Gva) { return true; }
-bool nothing(Gva) { return false; }
+std::optional<Gpa> everything(Gva at) { return Gpa{at.value}; }
+std::optional<Gpa> nothing(Gva) { return std::nullopt; }
 
 x86::DebugSlot execute(std::uint64_t at) {
   return {.at = Gva{at}, .length = 1, .kind = x86::WatchKind::kExecute};
@@ -35,8 +35,8 @@ std::ptrdiff_t free_slots(const Mechanisms& planned) {
   return std::ranges::count_if(planned.slots, [](const auto& slot) { return !slot.has_value(); });
 }
 std::string refusal(const PointTable& table, const Mechanisms& current = {},
-                    bool (*mapped)(Gva) = everything) {
-  const auto planned = plan_mechanisms(table, current, mapped);
+                    std::optional<Gpa> (*where)(Gva) = everything) {
+  const auto planned = plan_mechanisms(table, current, where);
   return planned ? "not refused" : planned.error().text;
 }
 
@@ -120,7 +120,7 @@ TEST(PlanMechanisms, TheFifthSoftwareBreakpointIsAnInt3) {
   const Mechanisms four = plan(table_of({software(1), software(2), software(3), software(4)}));
   const Mechanisms five =
       plan(table_of({software(0), software(1), software(2), software(3), software(4)}), four);
-  EXPECT_THAT(five.int3, ElementsAre(Gva{0}));
+  EXPECT_THAT(five.int3, ElementsAre(testing::Key(Gva{0})));
   EXPECT_EQ(five.slots, four.slots);
 }
 
@@ -172,7 +172,7 @@ TEST(PlanMechanisms, ThePlanOfAPlanIsItself) {
 TEST(PlanMechanisms, AnInt3MovesBackToASlotThatIsFreeAgain) {
   const PointTable five = table_of({software(1), software(2), software(3), software(4), software(5)});
   const Mechanisms before = plan(five);
-  const Gva as_int3 = *before.int3.begin();
+  const Gva as_int3 = before.int3.begin()->first;
   PointTable fewer = five;
   for (const auto& slot : before.slots) {
     if (slot) {
@@ -188,30 +188,50 @@ TEST(PlanMechanisms, AnInt3MovesBackToASlotThatIsFreeAgain) {
 TEST(PlanMechanisms, AnAddressWithoutMemoryGetsASlotBeforeOthers) {
   const Mechanisms four = plan(table_of({software(1), software(2), software(3), software(4)}));
   const PointTable table = table_of({software(1), software(2), software(3), software(4), software(0x9999)});
-  const auto planned = plan_mechanisms(table, four, [](Gva at) { return at != Gva{0x9999}; });
+  const auto planned = plan_mechanisms(table, four, [](Gva at) { return at != Gva{0x9999} ? everything(at) : std::nullopt; });
   ASSERT_TRUE(planned);
   EXPECT_THAT(planned->slots, testing::Contains(execute(0x9999)));
   EXPECT_EQ(planned->int3.size(), 1u);
 }
 
-TEST(PlanMechanisms, AnInt3ThatIsInNeedsNoMappingToStay) {
+TEST(PlanMechanisms, OfFiveUnmappedBreakpointsFourHaveASlotAndOneIsPending) {
   const PointTable five = table_of({software(1), software(2), software(3), software(4), software(5)});
-  const Mechanisms before = plan(five);
-  const auto after = plan_mechanisms(five, before, nothing);  // the guest has switched its tables
-  ASSERT_TRUE(after) << after.error().text;
-  EXPECT_EQ(*after, before);
+  const auto planned = plan_mechanisms(five, {}, nothing);
+  ASSERT_TRUE(planned);
+  EXPECT_EQ(free_slots(*planned), 0);
+  EXPECT_THAT(planned->int3, IsEmpty());
+  EXPECT_THAT(planned->pending, ElementsAre(Gva{5}));
+  const auto mapped = plan_mechanisms(five, *planned, everything);
+  ASSERT_TRUE(mapped);
+  EXPECT_THAT(mapped->pending, IsEmpty());
+  EXPECT_THAT(mapped->int3, ElementsAre(std::pair(Gva{5}, Gpa{5})));
 }
 
-TEST(PlanMechanisms, FiveUnmappedBreakpointsAreTooMany) {
-  EXPECT_THAT(
-      refusal(table_of({software(1), software(2), software(3), software(4), software(5)}), {}, nothing),
-      HasSubstr("not mapped yet and no debug register is left"));
+TEST(PlanMechanisms, WatchesWithoutASlotAreTrappedReadsAreNot) {
+  const PointTable many = table_of({watch(0x1000), watch(0x2000), watch(0x3000), watch(0x4000), watch(0x5000),
+                                    watch(0x6000, 1000)});
+  const Mechanisms planned = plan(many);
+  EXPECT_EQ(free_slots(planned), 0);
+  EXPECT_THAT(planned.trapped, ElementsAre(watch(0x5000), watch(0x6000, 1000)));
+}
+
+// Who can have nothing else comes first, whatever was there before.
+TEST(PlanMechanisms, AHardwareBreakpointTakesTheRegisterOfAWatchpoint) {
+  const PointTable four = table_of({watch(0x1000), watch(0x2000), watch(0x3000), watch(0x4000)});
+  const Mechanisms before = plan(four);
+  EXPECT_THAT(before.trapped, IsEmpty());
+  PointTable five = table_of({watch(0x1000), watch(0x2000), watch(0x3000), watch(0x4000), hardware(0x7000)});
+  const Mechanisms after = plan(five, before);
+  EXPECT_EQ(after.trapped.size(), 1u);
+  EXPECT_THAT(after.slots, testing::Contains(execute(0x7000)));
+  EXPECT_THAT(plan(four, after).trapped, IsEmpty());
 }
 
 TEST(PlanMechanisms, AFifthSlotIsRefusedWithWhoHasWhat) {
   PointTable table = table_of({hardware(0x1000), hardware(0x2000), watch(0x3000)});
   table.add(kBob, {PointKind::kAccess, Gva{0x4000}, 4});
   table.add(kBob, hardware(0x5000));
+  table.add(kBob, hardware(0x6000));  // the watch could do without
   const std::string text = refusal(table);
   EXPECT_THAT(text, HasSubstr("all 4 debug registers are in use"));
   EXPECT_THAT(text, HasSubstr("hbreak 0x1000 (tracer 1)"));
@@ -243,11 +263,11 @@ TEST(PointSpec, ToText) {
 TEST(PlanMechanisms, ABreakpointThatIsHitMostGetsARegister) {
   const PointTable table = table_of({software(0), software(1), software(2), software(3), software(9)});
   const Mechanisms before = plan(table);
-  EXPECT_THAT(before.int3, ElementsAre(Gva{9}));
+  EXPECT_THAT(before.int3, ElementsAre(testing::Key(Gva{9})));
   for (const std::uint64_t at : {0, 1, 3, 9})
     table.claim(kAlice, software(at))->counters->hits = 2 * kBusyHits;
   const Mechanisms after = plan(table, before);
-  EXPECT_THAT(after.int3, ElementsAre(Gva{2}));
+  EXPECT_THAT(after.int3, ElementsAre(testing::Key(Gva{2})));
   EXPECT_EQ(after.slots[2], execute(9));
 }
 

@@ -38,7 +38,7 @@ class PolicyTest : public testing::Test {
                  [this](TracerId who, std::string_view text) {
                    printed_.push_back(std::to_string(who.number) + ": " + std::string(text));
                  },
-                 [] {}};
+                 {.busy = [] {}, .rewritten = [] {}}};
   NobodyListens listener_;
 };
 
@@ -50,7 +50,7 @@ PointSnapshot int3_at(std::uint64_t where, std::vector<Place::Wish> wishes = {wi
                       std::uint8_t original = 0x90) {
   auto site = std::make_shared<Site>();
   site->original = original;
-  site->places = {{Gva{where}, wishes, {}}, {Gva{fakes::kKernel + where}, wishes, {}}};
+  site->places = {{Gva{where}, wishes, {}, false}, {Gva{fakes::kKernel + where}, wishes, {}, false}};
   PointSnapshot points;
   points.int3.emplace_back(Gpa{where}, site);
   return points;
