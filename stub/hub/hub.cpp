@@ -284,6 +284,7 @@ void Hub::reset_machine(tracer::Done<void> done) {
     pending_since_.clear();
     scratch_.forget();
     kernel_.forget();
+    kernel_missing_ = false;
     guard_.reset();
     guard_of_.reset();
     points_.remove_all(kGuard);

@@ -153,6 +153,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void text_rewritten();
   bool needs_guard() const;
   bool set_guard();
+  void wait_for_kernel();
 
   // hub_watches.cpp
   Result<void> may_be_set(const PointSpec& spec) const;
@@ -167,6 +168,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void step_unwatched(VcpuId id);
   void finish_step_unwatched(VcpuId id);
   void tell_of_changes(VcpuId id);
+  bool lacks_memory() const;
+  bool pending_is_due() const;
   void look_for_pending();
   void look_for_pending_in(const x86::CpuContext& context);
 
@@ -248,10 +251,13 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   boost::asio::steady_timer text_timer_;
   boost::asio::steady_timer pending_timer_;
   bool looking_for_pending_ = false;
+  std::chrono::steady_clock::time_point looked_for_pending_;
   std::map<Gva, std::chrono::steady_clock::time_point> pending_since_;
   KernelKeeper kernel_;
   bool settling_ = false;
   bool waiting_for_first_ = false;  // --wait: kMonitor holds everything until a tracer does
+  bool waiting_for_kernel_ = false;  // kMonitor holds everything until it is known
+  bool kernel_missing_ = false;      // where it should be
   std::optional<api::GuestEnd> ended_;
 };
 

@@ -121,7 +121,7 @@ void Hub::look_for_kernel() {
 }
 
 void Hub::hand_out_kernel() {
-  exclusively([] {});
+  exclusively([this] { points_dirty_ = true; });
   settle();
 }
 
@@ -308,7 +308,7 @@ bool Hub::set_guard() {
   };
   const bool needed = needs_guard();
   const auto known = kernel_.known();
-  if (needed && !known) look_for_kernel();
+  if (needed && !known) wait_for_kernel();
   if (known != guard_of_) {
     guard_of_ = known;
     guard_.reset();
@@ -322,6 +322,21 @@ bool Hub::set_guard() {
   actions->watcher = std::make_shared<Silent>();
   for (const Gva at : guard_->entries()) points_.add(kGuard, {.kind = PointKind::kProbe, .at = at}, actions);
   return points_.owned_by(kGuard) > 0;
+}
+
+// A kernel that the monitor has placed will be found, at once: it does not run before.
+void Hub::wait_for_kernel() {
+  const auto& image = machine_.info().kernel;
+  if (!image || !image->at || kernel_missing_) return look_for_kernel();
+  if (std::exchange(waiting_for_kernel_, true)) return;
+  holds_.take_all(kMonitor);
+  guest_kernel([this](const auto& kernel) {
+    waiting_for_kernel_ = false;
+    kernel_missing_ = !kernel;
+    points_dirty_ = true;
+    release_monitor();
+    settle();
+  });
 }
 
 // Before anything runs again, once, however much has changed.  A debug register that has become free is

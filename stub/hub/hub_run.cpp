@@ -56,6 +56,7 @@ bool Hub::passes_int3(const Vcpu& vcpu) const {
 
 void Hub::start_vcpu(VcpuId id) {
   Vcpu& vcpu = at(id);
+  if (pending_is_due() && all_parked()) points_dirty_ = true;
   if (points_dirty_) {
     publish_all();
     return;
@@ -93,7 +94,8 @@ void Hub::enter(VcpuId id) {
 }
 
 void Hub::release_monitor() {
-  if (exclusive_.empty() && !stepping_over_ && !waiting_for_first_) holds_.release_all(kMonitor);
+  const bool waits = waiting_for_first_ || waiting_for_kernel_;
+  if (exclusive_.empty() && !stepping_over_ && !waits) holds_.release_all(kMonitor);
 }
 
 // Queues work that needs every vCPU parked.  The hub itself holds them until the queue is empty.

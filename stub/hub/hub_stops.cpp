@@ -54,7 +54,6 @@ void Hub::handle_stop(api::StopReport report) {
   if (std::exchange(policy_.context(id).review, false)) {
     exclusively([this] { points_dirty_ = reviewing_ = true; });
   }
-  if (!mechanisms_.pending.empty()) points_dirty_ = true;  // they may have a place by now
   if (stepping_over_ == id) {
     const bool unwatched = all_lifted_;
     finish_step_over(id);

@@ -14,6 +14,7 @@ namespace ringside::hub {
 namespace {
 
 constexpr std::uint64_t kMostWatched = 64u << 20;  // bytes of one watchpoint: 16,384 pages
+constexpr auto kPendingPeriod = std::chrono::milliseconds(20);
 constexpr std::uint64_t kKernelHalf = std::uint64_t{1} << 63;
 
 template <typename Tag>
@@ -282,7 +283,7 @@ void Hub::tell_of_changes(VcpuId id) {
 void Hub::text_rewritten() {
   if (text_rewritten_.exchange(true, std::memory_order_relaxed)) return;
   post([this] {
-    text_timer_.expires_after(std::chrono::milliseconds(50));
+    text_timer_.expires_after(std::chrono::seconds(1));
     text_timer_.async_wait([this](const boost::system::error_code& cancelled) {
       if (cancelled) return;
       text_rewritten_.store(false, std::memory_order_relaxed);
@@ -293,9 +294,20 @@ void Hub::text_rewritten() {
 
 // While the guest runs it is looked from time to time whether what is pending has a place now; before anything
 // runs, publish_all() does.
+// Whether anything is pending because there is no memory for it.
+bool Hub::lacks_memory() const {
+  return std::ranges::any_of(mechanisms_.pending,
+                             [this](Gva at) { return !guard_ || !guard_->is_read_by_kernel(at); });
+}
+
+bool Hub::pending_is_due() const {
+  return lacks_memory() && std::chrono::steady_clock::now() - looked_for_pending_ > kPendingPeriod;
+}
+
 void Hub::look_for_pending() {
-  if (mechanisms_.pending.empty() || std::exchange(looking_for_pending_, true)) return;
-  pending_timer_.expires_after(std::chrono::milliseconds(20));
+  looked_for_pending_ = std::chrono::steady_clock::now();
+  if (!lacks_memory() || std::exchange(looking_for_pending_, true)) return;
+  pending_timer_.expires_after(kPendingPeriod);
   pending_timer_.async_wait([this](const boost::system::error_code& cancelled) {
     if (cancelled) return;
     looking_for_pending_ = false;
@@ -312,6 +324,7 @@ void Hub::look_for_pending() {
 void Hub::look_for_pending_in(const x86::CpuContext& context) {
   if (ended_) return;
   const bool found = std::ranges::any_of(mechanisms_.pending, [&](Gva at) {
+    if (guard_ && guard_->is_read_by_kernel(at)) return false;
     const x86::WalkResult leaf = x86::walk(context.paging, at, machine_.memory());
     return leaf && leaf->executable;
   });

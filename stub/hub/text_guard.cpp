@@ -52,6 +52,9 @@ TextGuard::TextGuard(const KnownKernel& known, const VirtualMemory& memory) {
   if (by_copy_ == Gva{0}) pokes_ = Gva{0};  // other arguments
   add_sites(known, memory, "__start___jump_table", "__stop___jump_table", 16, sites_);
   add_sites(known, memory, "__start_static_call_sites", "__stop_static_call_sites", 8, sites_);
+  for (const guestos::Kernel::Symbol& one : known.kernel->all_symbols()) {
+    if (one.name.starts_with("__SCT__")) sites_.push_back(one.at);  // what static calls go through
+  }
   std::ranges::sort(sites_);
 }
 

@@ -1,5 +1,6 @@
 """Thousands of breakpoints at once, set at the first instruction, on a kernel that patches itself below them."""
 
+import os
 import random
 import re
 import subprocess
@@ -37,6 +38,8 @@ def functions(suite: str) -> dict[str, int]:
 
 
 class Coherent(case.Case):
+    more = os.environ.get("MORE", "")
+
     def drawn(self, suite: str) -> dict[int, str]:
         """Names by address, each address once."""
         every = functions(suite)
@@ -44,7 +47,7 @@ class Coherent(case.Case):
         names = [name for name in sorted(every) if not re.search(
             r"^(__pfx_|__cfi_|\.|_text|_stext|_etext|_sinittext|_einittext|__(entry|irqentry|softirqentry|kprobes|noinstr|sched|"
             r"cpuidle|lock|ktext|static_call|end|indirect|head|exit)|startup_|secondary_|verify_cpu|start_cpu|sev_verify|"
-            r"__x86_|srso|retbleed|entry_|early_idt|vc_|xen_|asm_|error_|paranoid|nmi|repeat_nmi|end_repeat|.*_end$|.*_start$)",
+            r".*_swap$|memcpy|__mem|__x86_|srso|retbleed|entry_|early_idt|vc_|xen_|asm_|error_|paranoid|nmi|repeat_nmi|end_repeat|.*_end$|.*_start$)",
             name)]
         picked = random.Random(5).sample(names, POINTS)
         return {every[name]: name for name in picked}
@@ -61,17 +64,17 @@ class Coherent(case.Case):
 
     def go_through(self, suite: str, *options: str) -> None:
         points = self.drawn(suite)
-        with Guest(*options, kernel=suite, init=INIT, cpus=2, wait=True, append="panic=0") as guest:
+        with Guest(*options, kernel=suite, init=INIT, cpus=2, wait=True, append=f"panic=0 {self.more}") as guest:
             with RawClient(guest, timeout=60) as raw:
                 raw.ask("qSupported:multiprocess+;swbreak+;hwbreak+;vContSupported+")
                 raw.ask("?")
                 slide = int(re.search(r"offset (0x[0-9a-f]+)", raw.monitor("kaslr"))[1], 16)
                 self.insert(raw, points, slide)
                 raw.send("vCont;c")
-                guest.wait_for("early: looked", timeout=120)
+                guest.wait_for("early: looked", timeout=300)
                 self.assertNotRegex(guest.console, COMPLAINTS)
                 guest.type("go\n")
-                guest.wait_for("traced: end", timeout=120)
+                guest.wait_for("traced: end", timeout=300)
                 self.assertNotRegex(guest.console, COMPLAINTS)
                 raw.send_raw(b"\x03")
                 raw.receive()
