@@ -50,9 +50,19 @@ class TinyMachine final : public api::Machine {
   Result<void> start(api::DebugPolicy& policy, api::MachineListener& listener) override {
     run::install_kick_handler();
     for (std::size_t i = 0; i < vcpus_; ++i) {
-      threads_.push_back(std::make_unique<run::VcpuThread>(guest_->take_vcpu(i), bus_, policy, listener));
+      threads_.push_back(std::make_unique<run::VcpuThread>(guest_->take_vcpu(i), bus_, policy, listener,
+                                                           time_ ? &*time_ : nullptr));
     }
+    if (time_) time_->follow(guest_->vm());
     return {};
+  }
+  // Before start(), with the interrupt chips: time stands still with the guest.
+  void keep_time() {
+    time_.emplace(vcpus_, [this](std::size_t vcpu, run::TimeKeeper::Work work) {
+      threads_.at(vcpu)->post([work = std::move(work)](api::VcpuAccess& access) mutable {
+        work(static_cast<kvm::VcpuFd&>(access));
+      });
+    });
   }
   Result<void> reset() override { return fail(Errc::kUnsupported, "a tiny guest is not reset"); }
 
@@ -70,6 +80,7 @@ class TinyMachine final : public api::Machine {
   CountingPort port_;
   dev::Bus bus_;
   api::MachineInfo info_;
+  std::optional<run::TimeKeeper> time_;
   std::vector<std::unique_ptr<run::VcpuThread>> threads_;
 };
 

@@ -22,6 +22,12 @@
 
 namespace ringside::kvm {
 
+// What of a vCPU goes on counting in the host while the vCPU is parked.
+struct TimerState {
+  kvm_lapic_state apic{};
+  std::uint64_t deadline = 0;  // IA32_TSC_DEADLINE; 0 when the timer is not armed, or counts in another way
+};
+
 class VcpuFd final : public api::VcpuAccess {
  public:
   // `cpuid` as System::supported_cpuid() gave it; the entries that depend on the vCPU are set here.
@@ -57,6 +63,18 @@ class VcpuFd final : public api::VcpuAccess {
   Result<kvm_mp_state> mp_state();
   // What firmware leaves behind and Linux expects: fast strings on, memory write-back by default.
   Result<void> set_power_on_msrs();
+
+  // vcpu_timers.cpp.  With an in-kernel local APIC only.
+  Result<kvm_lapic_state> local_apic();
+  Result<std::uint64_t> read_msr(std::uint32_t index);
+  Result<TimerState> timers();
+  // The timer goes on from `state`; after turn_tsc_back(), since a deadline is a time of that counter.
+  Result<void> set_timers(const TimerState& state);
+  // The guest's time stamp counter by that many ticks.  All vCPUs by the same, before any runs: KVM then
+  // goes on taking their counters for one (Linux 5.16; KVM api, "devices/vcpu.rst" 4.1).
+  Result<void> turn_tsc_back(std::uint64_t ticks);
+  // kvmclock's "host has stopped you" flag, which makes the guest's watchdogs forgive.
+  void tell_of_pause();
   // Registers set before the first run(): KVM's opinion of them now, not at the entry.
   Result<void> write_back_now();
 

@@ -13,7 +13,12 @@ KvmMachine::KvmMachine(MachineConfig config, kvm::System system, mem::GuestRam r
     : config_(std::move(config)),
       system_(std::move(system)),
       ram_(std::move(ram)),
-      images_(std::move(images)) {}
+      images_(std::move(images)),
+      time_(config_.boot.vcpus, [this](std::size_t vcpu, TimeKeeper::Work work) {
+        threads_.at(vcpu)->post([work = std::move(work)](api::VcpuAccess& access) mutable {
+          work(static_cast<kvm::VcpuFd&>(access));
+        });
+      }) {}
 
 KvmMachine::~KvmMachine() {
   ended_ = true;
@@ -54,7 +59,7 @@ Result<std::unique_ptr<KvmMachine::Hardware>> KvmMachine::make_hardware() {
       .console_waits = config_.console_waits,
       .events = {.on_poweroff = [this] { end(api::GuestEnd::kPowerOff); },
                  .on_reset = [this] { end(api::GuestEnd::kReboot); }},
-      .clock = {},
+      .clock = [this] { return time_.guest_time(); },
   }));
   RS_TRY(make_vcpus(*hardware));
   RS_TRY(load_kernel(*hardware));
@@ -109,9 +114,10 @@ Result<void> KvmMachine::start(api::DebugPolicy& policy, api::MachineListener& l
   install_kick_handler();
   for (auto& fd : hardware_->fds) {
     threads_.push_back(
-        std::make_unique<VcpuThread>(std::move(fd), hardware_->platform->bus(), policy, listener));
+        std::make_unique<VcpuThread>(std::move(fd), hardware_->platform->bus(), policy, listener, &time_));
   }
   hardware_->fds.clear();
+  time_.follow(hardware_->vm);
   return {};
 }
 
@@ -126,6 +132,7 @@ Result<void> KvmMachine::reset() {
   std::latch replaced(static_cast<std::ptrdiff_t>(threads_.size()));
   for (auto& thread : threads_) thread->post([&replaced](api::VcpuAccess&) { replaced.count_down(); });
   replaced.wait();
+  time_.follow(fresh->vm);
   hardware_ = std::move(fresh);
   return {};
 }

@@ -14,6 +14,7 @@
 #include "vmm/dev/platform.hpp"
 #include "vmm/kvm/vcpu_fd.hpp"
 #include "vmm/mem/guest_ram.hpp"
+#include "vmm/run/time_keeper.hpp"
 #include "vmm/run/vcpu_thread.hpp"
 
 namespace ringside::run {
@@ -66,6 +67,7 @@ class KvmMachine final : public api::Machine {
   mem::GuestRam ram_;
   boot::BootImages images_;
   api::MachineInfo info_;
+  TimeKeeper time_;
   std::unique_ptr<Hardware> hardware_;
   std::vector<std::unique_ptr<VcpuThread>> threads_;
   api::MachineListener* listener_ = nullptr;

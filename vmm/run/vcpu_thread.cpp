@@ -20,8 +20,10 @@ std::string triple_fault_text(const x86::CpuContext& context) {
 }  // namespace
 
 VcpuThread::VcpuThread(std::unique_ptr<kvm::VcpuFd> fd, const dev::Bus& bus, api::DebugPolicy& policy,
-                       api::MachineListener& listener)
-    : fd_(std::move(fd)), bus_(&bus), policy_(policy), listener_(listener), thread_([this] { body(); }) {
+                       api::MachineListener& listener, TimeKeeper* time)
+    : fd_(std::move(fd)), bus_(&bus), policy_(policy), listener_(listener), time_(time), thread_([this] {
+        body();
+      }) {
   ::pthread_setname_np(thread_.native_handle(), fmt::format("vcpu{}", fd_->id().number).c_str());
 }
 
@@ -35,6 +37,7 @@ VcpuThread::~VcpuThread() {
 }
 
 void VcpuThread::run() {
+  if (time_ != nullptr) time_->before_run();
   {
     std::lock_guard lock(mutex_);
     RS_CHECK(order_ == Order::kPark);
@@ -140,10 +143,23 @@ void VcpuThread::attend() {
       }
       return;
     }
-    changed_.wait(lock,
-                  [this] { return attention_.load() || order_ == Order::kRun || order_ == Order::kQuit; });
+    sleep(lock);
     if (retired_ && order_ == Order::kRun) order_ = Order::kPark;
   }
+}
+
+// Parked, until there is something to do.
+void VcpuThread::sleep(std::unique_lock<std::mutex>& lock) {
+  const auto wanted = [this] { return attention_.load() || order_ == Order::kRun || order_ == Order::kQuit; };
+  if (!stand_still_at_) {
+    changed_.wait(lock, wanted);
+    return;
+  }
+  if (changed_.wait_until(lock, *stand_still_at_, wanted)) return;
+  stand_still_at_.reset();
+  lock.unlock();
+  time_->stand_still();
+  lock.lock();
 }
 
 void VcpuThread::enter_guest() {
@@ -231,6 +247,9 @@ void VcpuThread::park(api::StopCause cause, api::DebugExit debug, std::string de
     if (order_ == Order::kRun) order_ = Order::kPark;
     pause_wanted_ = false;
   }
+  stand_still_at_.reset();
+  if (time_ != nullptr && time_->parked())
+    stand_still_at_ = std::chrono::steady_clock::now() + TimeKeeper::kPatience;
   listener_.on_stop(std::move(report));
 }
 
