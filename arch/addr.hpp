@@ -41,6 +41,14 @@ struct GvaRange {
   constexpr auto operator<=>(const GvaRange&) const = default;
 };
 
+// The same in guest physical addresses.
+struct GpaRange {
+  Gpa begin;
+  Gpa end;
+  constexpr bool contains(Gpa at) const { return begin <= at && at < end; }
+  constexpr auto operator<=>(const GpaRange&) const = default;
+};
+
 }  // namespace ringside
 
 template <typename Tag>

@@ -220,6 +220,7 @@ bool FakeVcpu::increment(std::uint64_t& dr6) {
 FakeMachine::FakeMachine(std::size_t vcpus) {
   info_.engine = "fake";
   info_.ram_bytes = kRamBytes;
+  info_.ram = {{Gpa{0}, Gpa{kRamBytes}}};
   write_tables();
   for (std::uint32_t i = 0; i < vcpus; ++i) vcpus_.push_back(std::make_unique<FakeVcpu>(*this, VcpuId{i}));
 }

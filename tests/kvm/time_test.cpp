@@ -82,14 +82,9 @@ TEST_F(TimeOnKvm, ACountingLocalTimerGoesOnFromWhereItStood) {
     std::memcpy(apic.regs + at, &value, sizeof value);
   };
   const auto current = [this] {
-    return ask([](kvm::VcpuFd& fd) {
-      std::uint32_t value = 0;
-      const kvm_lapic_state apic = must(fd.local_apic());
-      std::memcpy(&value, apic.regs + kCurrentCount, sizeof value);
-      return value;
-    });
+    return ask([](kvm::VcpuFd& fd) { return must(fd.local_apic()).at(kCurrentCount); });
   };
-  kvm_lapic_state apic = ask([](kvm::VcpuFd& fd) { return must(fd.local_apic()); });
+  kvm_lapic_state apic = ask([](kvm::VcpuFd& fd) { return must(fd.timers()); }).apic;
   put(apic, kLvtTimer, 1u << 16 | 0x40);  // one-shot, masked
   put(apic, kDivide, 3);                  // by 16
   put(apic, kInitialCount, kCount);

@@ -47,6 +47,9 @@ class TinyMachine final : public api::Machine {
   run::VcpuThread& vcpu(VcpuId id) override { return *threads_.at(id.number); }
   PhysicalMemory& memory() override { return *guest_; }
   const api::MachineInfo& info() const override { return info_; }
+  Result<x86::IoApic> io_apic() const override {
+    return fail(Errc::kUnsupported, "nobody asks a tiny guest for it");
+  }
   Result<void> start(api::DebugPolicy& policy, api::MachineListener& listener) override {
     run::install_kick_handler();
     for (std::size_t i = 0; i < vcpus_; ++i) {

@@ -54,6 +54,8 @@ class VcpuFd final : public api::VcpuAccess {
   std::optional<std::uint64_t> time_ns() override;
   Result<void> read(x86::RegGroups groups, x86::RegisterFile& into) override;
   Result<void> write(x86::Reg reg, ByteView value) override;
+  Result<std::uint64_t> msr(std::uint32_t number) override;
+  Result<x86::LocalApic> local_apic() override;
   void set_debug(const api::DebugWish& wish) override;
   Result<void> reinject_int3() override;
   Result<void> reinject_debug_trap(std::uint64_t dr6) override;
@@ -65,8 +67,6 @@ class VcpuFd final : public api::VcpuAccess {
   Result<void> set_power_on_msrs();
 
   // vcpu_timers.cpp.  With an in-kernel local APIC only.
-  Result<kvm_lapic_state> local_apic();
-  Result<std::uint64_t> read_msr(std::uint32_t index);
   Result<TimerState> timers();
   // The timer goes on from `state`; after turn_tsc_back(), since a deadline is a time of that counter.
   Result<void> set_timers(const TimerState& state);
@@ -94,6 +94,7 @@ class VcpuFd final : public api::VcpuAccess {
   void wake_from_hlt();
   void collect_synced();
   Result<void> inject(std::uint32_t control);
+  Result<kvm_lapic_state> lapic();
   Result<std::vector<std::uint8_t>> get_xsave();
   Result<void> set_xsave(std::vector<std::uint8_t>& area);
   Result<void> read_msrs(x86::RegisterFile& into);

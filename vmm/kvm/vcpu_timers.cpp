@@ -50,31 +50,39 @@ bool take_back_tick(const kvm_lapic_state& before, kvm_lapic_state& now) {
 
 }  // namespace
 
-Result<kvm_lapic_state> VcpuFd::local_apic() {
+Result<kvm_lapic_state> VcpuFd::lapic() {
   kvm_lapic_state apic{};
   RS_TRY(call("KVM_GET_LAPIC", KVM_GET_LAPIC, &apic));
   return apic;
 }
 
-Result<std::uint64_t> VcpuFd::read_msr(std::uint32_t index) {
-  CountedArray<kvm_msr_entry> msr(1);
-  msr.entries()->index = index;
-  const int done = RS_TRY(call("KVM_GET_MSRS", kGetMsrs, msr.header()));
+Result<x86::LocalApic> VcpuFd::local_apic() {
+  const kvm_lapic_state state = RS_TRY(lapic());
+  x86::LocalApic apic;
+  static_assert(sizeof state.regs == sizeof apic.page);
+  std::memcpy(apic.page.data(), state.regs, sizeof state.regs);
+  return apic;
+}
+
+Result<std::uint64_t> VcpuFd::msr(std::uint32_t number) {
+  CountedArray<kvm_msr_entry> one(1);
+  one.entries()->index = number;
+  const int done = RS_TRY(call("KVM_GET_MSRS", kGetMsrs, one.header()));
   if (done != 1) return fail(Errc::kNotFound, "this CPU has no such MSR, or KVM does not tell");
-  return std::uint64_t{msr.entries()->data};
+  return std::uint64_t{one.entries()->data};
 }
 
 Result<TimerState> VcpuFd::timers() {
   TimerState state;
-  state.apic = RS_TRY(local_apic());
-  if (mode_of(state.apic) == TimerMode::kDeadline) state.deadline = RS_TRY(read_msr(kTscDeadline));
+  state.apic = RS_TRY(lapic());
+  if (mode_of(state.apic) == TimerMode::kDeadline) state.deadline = RS_TRY(msr(kTscDeadline));
   return state;
 }
 
 // What else has happened to the APIC meanwhile stays: a device's interrupt must not be lost.
 Result<void> VcpuFd::set_timers(const TimerState& state) {
   if (state.deadline == 0 && !counts(state.apic)) return {};
-  kvm_lapic_state now = RS_TRY(local_apic());
+  kvm_lapic_state now = RS_TRY(lapic());
   bool changed = take_back_tick(state.apic, now);
   if (counts(state.apic)) {
     store(now, kInitialCount, load(state.apic, kInitialCount));

@@ -85,6 +85,13 @@ Result<void> Vm::set_clock_ns(std::uint64_t now) const {
   return {};
 }
 
+Result<kvm_ioapic_state> Vm::io_apic() const {
+  kvm_irqchip chip{};
+  chip.chip_id = KVM_IRQCHIP_IOAPIC;
+  RS_TRY(fd_.call("KVM_GET_IRQCHIP", KVM_GET_IRQCHIP, &chip));
+  return chip.chip.ioapic;
+}
+
 Result<kvm_pit_state2> Vm::pit() const {
   kvm_pit_state2 state{};
   RS_TRY(fd_.call("KVM_GET_PIT2", KVM_GET_PIT2, &state));

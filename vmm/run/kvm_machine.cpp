@@ -38,6 +38,9 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::create(MachineConfig config) {
       new KvmMachine(std::move(config), std::move(system), std::move(ram), std::move(images)));
   machine->info_.engine = "KVM";
   machine->info_.ram_bytes = machine->config_.ram_bytes;
+  for (const mem::GuestRam::Region& region : machine->ram_.regions())
+    machine->info_.ram.push_back({region.begin, region.begin + region.bytes});
+  machine->info_.msrs = RS_TRY(machine->system_.msr_numbers());
   machine->hardware_ = RS_TRY(machine->make_hardware());
   return machine;
 }
@@ -119,6 +122,14 @@ Result<void> KvmMachine::start(api::DebugPolicy& policy, api::MachineListener& l
   hardware_->fds.clear();
   time_.follow(hardware_->vm);
   return {};
+}
+
+Result<x86::IoApic> KvmMachine::io_apic() const {
+  const kvm_ioapic_state state = RS_TRY(hardware_->vm.io_apic());
+  x86::IoApic chip{.base = state.base_address, .id = state.id, .lines = state.irr};
+  static_assert(std::size(decltype(state.redirtbl){}) == std::tuple_size_v<decltype(chip.redirection)>);
+  for (std::size_t i = 0; i < chip.redirection.size(); ++i) chip.redirection[i] = state.redirtbl[i].bits;
+  return chip;
 }
 
 Result<void> KvmMachine::reset() {

@@ -36,6 +36,7 @@ class KvmMachine final : public api::Machine {
   api::Vcpu& vcpu(VcpuId id) override { return *threads_.at(id.number); }
   PhysicalMemory& memory() override { return ram_; }
   const api::MachineInfo& info() const override { return info_; }
+  Result<x86::IoApic> io_apic() const override;
   Result<void> start(api::DebugPolicy& policy, api::MachineListener& listener) override;
   Result<void> reset() override;
 
