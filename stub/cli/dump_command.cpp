@@ -52,7 +52,8 @@ Result<void> parse_memory(std::string_view text, DumpContents& contents) {
     text.remove_prefix(std::min(line.size() + 1, text.size()));
     const std::optional<MemoryLine> parsed = parse_line(line);
     const bool is_ram = parsed && parsed->kind == "ram";
-    if (!parsed || (is_ram && (parsed->bytes % kPageSize != 0 || parsed->begin > UINT64_MAX - parsed->bytes)) ||
+    if (!parsed ||
+        (is_ram && (parsed->bytes % kPageSize != 0 || parsed->begin > UINT64_MAX - parsed->bytes)) ||
         contents.ram.size() == kMostRegions)
       return fail(Errc::kUnsupported, "the monitor does not say what memory the guest has; update it");
     if (is_ram) contents.ram.push_back({.begin = Gpa{parsed->begin}, .bytes = parsed->bytes});
@@ -83,6 +84,14 @@ Result<x86::RegisterFile> parse_registers(std::string text) {
   return file;
 }
 
+// The monitor's variable $pid of the CPU that is selected: "V1a"; "U" where no task is known.
+std::optional<std::uint32_t> task_of(std::string_view answer) {
+  std::uint32_t pid = 0;
+  if (!answer.starts_with('V')) return std::nullopt;
+  const auto [last, error] = std::from_chars(answer.data() + 1, answer.data() + answer.size(), pid, 16);
+  return error == std::errc{} && last == answer.data() + answer.size() ? std::optional(pid) : std::nullopt;
+}
+
 // A tracer that stops the guest and reads it.  Its end lets the guest go on, if nobody else holds it.
 class Session {
  public:
@@ -101,8 +110,7 @@ class Session {
     const std::size_t mine = listing.rfind("you are ");
     if (mine == std::string::npos) return fail(Errc::kUnsupported, "who answers there is no ringside");
     const std::string number = listing.substr(mine + 8, listing.find('\n', mine) - mine - 8);
-    const std::size_t line =
-        listing.starts_with(number + " ") ? 0 : listing.find("\n" + number + " ") + 1;
+    const std::size_t line = listing.starts_with(number + " ") ? 0 : listing.find("\n" + number + " ") + 1;
     return listing.substr(line, listing.find('\n', line) - line).ends_with("only looks on");
   }
   Result<DumpContents> contents() {
@@ -120,8 +128,11 @@ class Session {
       if (const std::string chosen = RS_TRY(remote_.ask(fmt::format("Hg{:x}", i))); chosen != "OK")
         return fail(Errc::kMalformed, fmt::format("the monitor does not know its CPU {}: {}", i - 1, chosen));
       std::string registers = RS_TRY(remote_.ask("g"));
-      contents.cpus.push_back(RS_TRY(parse_registers(std::move(registers))));
+      const std::string pid = RS_TRY(remote_.ask("qTV:4"));
+      contents.cpus.push_back({RS_TRY(parse_registers(std::move(registers))),
+                               task_of(pid).value_or(static_cast<std::uint32_t>(i - 1))});
     }
+    RS_TRY(say_who_is_dead(cpus));
     if (RS_TRY(remote_.ask("Qqemu.PhyMemMode:1")) != "OK")
       return fail(Errc::kUnsupported, "the monitor has no physical memory mode");
     contents.read = [this](const DumpedRam& ram, const auto& take) { return read(ram, take); };
@@ -129,12 +140,21 @@ class Session {
   }
 
  private:
+  // Their registers may not be those of the moment; the monitor's words say so.
+  Result<void> say_who_is_dead(std::size_t cpus) {
+    for (std::size_t i = 1; i <= cpus; ++i) {
+      const std::string info = RS_TRY(remote_.ask(fmt::format("qThreadExtraInfo,{:x}", i)));
+      const std::string text = rsp::text_from_hex(info).value_or("");
+      if (text.find("triple fault") != std::string::npos) fmt::print(stderr, "ringside: {}\n", text);
+    }
+    return {};
+  }
   // The next piece is asked for before the last has come.
   Result<void> read(const DumpedRam& ram, const std::function<Result<void>(ByteView)>& take) {
     const auto ask = [&](std::uint64_t offset) -> Result<void> {
       if (offset >= ram.bytes) return {};
-      return remote_.send(fmt::format("x{:x},{:x}", ram.begin.value + offset,
-                                      std::min(kPiece, ram.bytes - offset)));
+      return remote_.send(
+          fmt::format("x{:x},{:x}", ram.begin.value + offset, std::min(kPiece, ram.bytes - offset)));
     };
     RS_TRY(ask(0));
     for (std::uint64_t offset = 0; offset < ram.bytes; offset += kPiece) {
@@ -144,8 +164,8 @@ class Session {
       const auto bytes = answer->starts_with('b') ? rsp::unescape(std::string_view(*answer).substr(1))
                                                   : std::optional<Bytes>();
       if (!bytes || bytes->size() != std::min(kPiece, ram.bytes - offset))
-        return fail(Errc::kMalformed, fmt::format("the monitor does not give memory at {:#x}",
-                                                  ram.begin.value + offset));
+        return fail(Errc::kMalformed,
+                    fmt::format("the monitor does not give memory at {:#x}", ram.begin.value + offset));
       RS_TRY(take(*bytes));
     }
     return {};
@@ -160,7 +180,8 @@ Result<void> dump(const DumpOptions& options) {
   const auto began = std::chrono::steady_clock::now();
   RS_TRY(session.stop());
   if (RS_TRY(session.only_looks_on()))
-    fmt::print(stderr, "ringside: this door is read-only, so the guest runs on: the dump is of no one moment\n");
+    fmt::print(stderr,
+               "ringside: this door is read-only, so the guest runs on: the dump is of no one moment\n");
   DumpContents contents = RS_TRY(session.contents());
   const DumpSize size = RS_TRY(write_dump(std::move(contents), options.file));
   static_cast<void>(RS_TRY(remote->ask("D")));

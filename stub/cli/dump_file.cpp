@@ -87,7 +87,8 @@ Result<std::uint64_t> write_pages(NewFile& file, std::uint64_t offset, ByteView 
 }  // namespace
 
 Result<DumpSize> write_dump(DumpContents contents, const std::string& path) {
-  const Bytes head = guestos::make_vmcore_head(contents.cpus, contents.vmcoreinfo, contents.maps, contents.ram);
+  const Bytes head =
+      guestos::make_vmcore_head(contents.cpus, contents.vmcoreinfo, contents.maps, contents.ram);
   NewFile file = RS_TRY(NewFile::create(path));
   RS_TRY(file.write(0, head));
   DumpSize size;

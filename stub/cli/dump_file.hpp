@@ -15,8 +15,8 @@ namespace ringside::cli {
 
 // What goes into the file.  The guest stands still as long as this is asked.
 struct DumpContents {
-  std::vector<x86::RegisterFile> cpus;  // with the groups of the `g` packet
-  std::string vmcoreinfo;               // empty when the kernel has none
+  std::vector<guestos::DumpedCpu> cpus;
+  std::string vmcoreinfo;  // empty when the kernel has none
   std::optional<guestos::KernelMaps> maps;
   std::vector<guestos::DumpedRam> ram;
   // Calls `take` with the region's bytes, in order and in pieces of whole pages.

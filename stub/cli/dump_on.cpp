@@ -30,7 +30,8 @@ Result<std::set<tracer::StopReason>> parse_dump_events(std::string_view text) {
     const auto found = std::ranges::find(kDumpEvents, name, &DumpEvent::name);
     if (found == kDumpEvents.end()) {
       std::string known;
-      for (const DumpEvent& event : kDumpEvents) known += fmt::format("{}{}", known.empty() ? "" : ", ", event.name);
+      for (const DumpEvent& event : kDumpEvents)
+        known += fmt::format("{}{}", known.empty() ? "" : ", ", event.name);
       return fail(Errc::kMalformed, fmt::format("--dump-on={}: use one or more of {}", text, known));
     }
     events.insert(found->reason);
@@ -69,12 +70,15 @@ void DumpOn::collect_kernel() {
 
 void DumpOn::collect_cpu(std::size_t number) {
   if (number == port_->vcpu_count()) return write();
-  port_->read_registers(VcpuId{static_cast<std::uint32_t>(number)}, x86::g_packet_groups(),
-                        then<const x86::RegisterFile*>([this, number](auto registers) {
-                          if (!registers) return leave("cannot dump: " + registers.error().text);
-                          contents_.cpus.push_back(**registers);
-                          collect_cpu(number + 1);
-                        }));
+  port_->read_registers(
+      VcpuId{static_cast<std::uint32_t>(number)}, x86::g_packet_groups(),
+      then<const x86::RegisterFile*>([this, number](auto registers) {
+        if (!registers) return leave("cannot dump: " + registers.error().text);
+        const VcpuId cpu{static_cast<std::uint32_t>(number)};
+        const auto task = port_->task_on(cpu);
+        contents_.cpus.push_back({**registers, task ? static_cast<std::uint32_t>(task->pid) : cpu.number});
+        collect_cpu(number + 1);
+      }));
 }
 
 void DumpOn::write() {

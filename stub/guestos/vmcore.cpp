@@ -35,7 +35,7 @@ void append_note(Bytes& to, std::string_view name, std::uint32_t type, ByteView 
 // struct elf_prstatus of x86-64 (Linux include/linux/elfcore.h; the registers in the order of user_regs_struct).
 struct PrStatus {
   std::array<std::uint8_t, 32> signal{};
-  std::uint32_t pid = 0;  // the CPU's number
+  std::uint32_t pid = 0;
   std::array<std::uint8_t, 76> family_and_times{};
   std::array<std::uint64_t, 27> registers{};
   std::uint64_t fpu_valid = 0;
@@ -43,16 +43,17 @@ struct PrStatus {
 static_assert(sizeof(PrStatus) == 336);
 
 constexpr std::array kUserRegisters = {
-    Reg::kR15,    Reg::kR14,    Reg::kR13, Reg::kR12, Reg::kRbp, Reg::kRbx, Reg::kR11,
-    Reg::kR10,    Reg::kR9,     Reg::kR8,  Reg::kRax, Reg::kRcx, Reg::kRdx, Reg::kRsi,
-    Reg::kRdi,    Reg::kOrigRax, Reg::kRip, Reg::kCs, Reg::kEflags, Reg::kRsp, Reg::kSs,
-    Reg::kFsBase, Reg::kGsBase, Reg::kDs,  Reg::kEs,  Reg::kFs,  Reg::kGs};
+    Reg::kR15,    Reg::kR14,     Reg::kR13, Reg::kR12, Reg::kRbp,    Reg::kRbx, Reg::kR11,
+    Reg::kR10,    Reg::kR9,      Reg::kR8,  Reg::kRax, Reg::kRcx,    Reg::kRdx, Reg::kRsi,
+    Reg::kRdi,    Reg::kOrigRax, Reg::kRip, Reg::kCs,  Reg::kEflags, Reg::kRsp, Reg::kSs,
+    Reg::kFsBase, Reg::kGsBase,  Reg::kDs,  Reg::kEs,  Reg::kFs,     Reg::kGs};
 static_assert(kUserRegisters.size() == std::tuple_size_v<decltype(PrStatus::registers)>);
 
-PrStatus pr_status(const RegisterFile& cpu, std::uint32_t number) {
+PrStatus pr_status(const DumpedCpu& cpu) {
   PrStatus status;
-  status.pid = number;
-  for (std::size_t i = 0; i < kUserRegisters.size(); ++i) status.registers[i] = cpu.u64(kUserRegisters[i]);
+  status.pid = cpu.pid;
+  for (std::size_t i = 0; i < kUserRegisters.size(); ++i)
+    status.registers[i] = cpu.registers.u64(kUserRegisters[i]);
   return status;
 }
 
@@ -165,12 +166,11 @@ Result<KernelMaps> find_kernel_maps(const Kernel& kernel, const VirtualMemory& m
       .text_bytes = (*end - *text + kPageMask) & ~kPageMask};
 }
 
-Bytes make_vmcore_head(std::span<const RegisterFile> cpus, std::string_view vmcoreinfo,
+Bytes make_vmcore_head(std::span<const DumpedCpu> cpus, std::string_view vmcoreinfo,
                        const std::optional<KernelMaps>& maps, std::span<DumpedRam> ram) {
   Bytes notes;
-  for (std::size_t i = 0; i < cpus.size(); ++i)
-    append_note(notes, "CORE", NT_PRSTATUS, bytes_of(pr_status(cpus[i], static_cast<std::uint32_t>(i))));
-  for (const RegisterFile& cpu : cpus) append_note(notes, "QEMU", 0, bytes_of(qemu_state(cpu)));
+  for (const DumpedCpu& cpu : cpus) append_note(notes, "CORE", NT_PRSTATUS, bytes_of(pr_status(cpu)));
+  for (const DumpedCpu& cpu : cpus) append_note(notes, "QEMU", 0, bytes_of(qemu_state(cpu.registers)));
   if (!vmcoreinfo.empty())
     append_note(notes, "VMCOREINFO", 0,
                 {reinterpret_cast<const std::uint8_t*>(vmcoreinfo.data()), vmcoreinfo.size()});

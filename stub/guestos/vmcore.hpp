@@ -27,6 +27,11 @@ struct KernelMaps {
 };
 Result<KernelMaps> find_kernel_maps(const Kernel& kernel, const VirtualMemory& memory);
 
+struct DumpedCpu {
+  x86::RegisterFile registers;  // with the groups of the `g` packet
+  std::uint32_t pid = 0;        // of the task it runs: drgn takes the registers for that task's alone
+};
+
 // RAM of the guest, and where its bytes are to be in the file.
 struct DumpedRam {
   Gpa begin;
@@ -34,10 +39,10 @@ struct DumpedRam {
   std::uint64_t file_offset = 0;
 };
 
-// All of the file up to the first byte of RAM, for which file_offset is set, on page borders.  `cpus` with
-// the groups of the `g` packet; an empty `vmcoreinfo` is left out.  With `maps` segments have the addresses
+// All of the file up to the first byte of RAM, for which file_offset is set, on page borders.  An empty
+// `vmcoreinfo` is left out.  With `maps` segments have the addresses
 // that the kernel uses, as in a vmcore of kdump; drgn cannot find the page tables without.
-Bytes make_vmcore_head(std::span<const x86::RegisterFile> cpus, std::string_view vmcoreinfo,
+Bytes make_vmcore_head(std::span<const DumpedCpu> cpus, std::string_view vmcoreinfo,
                        const std::optional<KernelMaps>& maps, std::span<DumpedRam> ram);
 
 }  // namespace ringside::guestos

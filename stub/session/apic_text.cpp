@@ -10,7 +10,7 @@
 namespace ringside::session {
 namespace {
 
-constexpr std::array<std::string_view, 8> kDelivery = {"fixed", "lowest", "SMI",    "remote read",
+constexpr std::array<std::string_view, 8> kDelivery = {"fixed", "lowest", "SMI",     "remote read",
                                                        "NMI",   "INIT",   "startup", "ExtINT"};
 
 // SDM 3A figure 11-8.
@@ -58,12 +58,15 @@ std::string local_apic_text(const x86::LocalApic& apic, std::uint64_t base) {
                : "xAPIC",
       (base & x86::bit(8)) != 0 ? ", boot CPU," : ",", (spurious & 0x100u) != 0 ? "" : " software-disabled,",
       version & 0xffu, (version >> 16 & 0xffu) + 1, base & ~std::uint64_t{0xfff});
-  text += fmt::format("TPR {:#x} PPR {:#x} LDR {:#x} DFR {:#x} SVR {:#x} ESR {:#x} ICR {:#x}\n", apic.at(0x80),
-                      apic.at(0xa0), apic.at(0xd0), apic.at(0xe0), spurious, apic.at(0x280),
+  text += fmt::format("TPR {:#x} PPR {:#x} LDR {:#x} DFR {:#x} SVR {:#x} ESR {:#x} ICR {:#x}\n",
+                      apic.at(0x80), apic.at(0xa0), apic.at(0xd0), apic.at(0xe0), spurious, apic.at(0x280),
                       std::uint64_t{apic.at(0x310)} << 32 | apic.at(0x300));
-  constexpr std::array<std::pair<std::string_view, std::size_t>, 6> kLvts = {
-      {{"timer", 0x320}, {"thermal", 0x330}, {"counters", 0x340}, {"LINT0", 0x350}, {"LINT1", 0x360},
-       {"error", 0x370}}};
+  constexpr std::array<std::pair<std::string_view, std::size_t>, 6> kLvts = {{{"timer", 0x320},
+                                                                              {"thermal", 0x330},
+                                                                              {"counters", 0x340},
+                                                                              {"LINT0", 0x350},
+                                                                              {"LINT1", 0x360},
+                                                                              {"error", 0x370}}};
   for (const auto& [name, at] : kLvts) text += lvt_line(apic, name, at);
   text += fmt::format("timer counts {} of {}, each {} cycles of the bus\n", apic.at(0x390), apic.at(0x380),
                       timer_divisor(apic.at(0x3e0)));
@@ -78,8 +81,8 @@ std::string io_apic_text(const x86::IoApic& chip) {
   for (std::size_t pin = 0; pin < chip.redirection.size(); ++pin) {
     const std::uint64_t entry = chip.redirection[pin];
     const auto on = [entry](unsigned number) { return (entry >> number & 1u) != 0; };
-    text += fmt::format("{:>2} {:016x} vector {:#04x}, {} to {} {:#x}, {} {}{}{}{}\n", pin, entry, entry & 0xffu,
-                        kDelivery[entry >> 8 & 7u], on(11) ? "logical" : "APIC", entry >> 56,
+    text += fmt::format("{:>2} {:016x} vector {:#04x}, {} to {} {:#x}, {} {}{}{}{}\n", pin, entry,
+                        entry & 0xffu, kDelivery[entry >> 8 & 7u], on(11) ? "logical" : "APIC", entry >> 56,
                         on(13) ? "low" : "high", on(15) ? "level" : "edge", on(12) ? ", pending" : "",
                         on(14) ? ", not acknowledged" : "", on(16) ? ", masked" : "");
   }

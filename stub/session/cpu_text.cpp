@@ -76,9 +76,10 @@ std::string fault_text(const x86::WalkLevels& walk, PagingMode mode) {
     case Why::kNotPresent: {
       const bool empty = walk.count == 0 || walk.storage[walk.count - 1].entry == 0;
       return fmt::format("not mapped{}: {}\n", where,
-                         empty ? "the entry is empty"
-                               : "the entry is not present, and what else is in it is the kernel's own (a page "
-                                 "in swap or on its way, or one without access)");
+                         empty
+                             ? "the entry is empty"
+                             : "the entry is not present, and what else is in it is the kernel's own (a page "
+                               "in swap or on its way, or one without access)");
     }
     case Why::kReserved:
       return fmt::format("not mapped{}: a bit is set that has to be zero\n", where);
@@ -122,18 +123,38 @@ bool in_real_mode(const x86::RegisterFile& registers) {
 }
 
 // SDM 3A table 6-1.
-constexpr std::array<std::string_view, 32> kExceptions = {
-    "#DE divide",          "#DB debug",         "NMI",
-    "#BP breakpoint",      "#OF overflow",      "#BR bound",
-    "#UD invalid opcode",  "#NM no FPU",        "#DF double fault",
-    "FPU overrun",         "#TS invalid TSS",   "#NP not present",
-    "#SS stack",           "#GP protection",    "#PF page fault",
-    "",                    "#MF FPU",           "#AC alignment",
-    "#MC machine check",   "#XM SIMD",          "#VE virtualization",
-    "#CP control",         "",                  "",
-    "",                    "",                  "",
-    "",                    "#HV hypervisor",    "#VC VMM communication",
-    "#SX security",        ""};
+constexpr std::array<std::string_view, 32> kExceptions = {"#DE divide",
+                                                          "#DB debug",
+                                                          "NMI",
+                                                          "#BP breakpoint",
+                                                          "#OF overflow",
+                                                          "#BR bound",
+                                                          "#UD invalid opcode",
+                                                          "#NM no FPU",
+                                                          "#DF double fault",
+                                                          "FPU overrun",
+                                                          "#TS invalid TSS",
+                                                          "#NP not present",
+                                                          "#SS stack",
+                                                          "#GP protection",
+                                                          "#PF page fault",
+                                                          "",
+                                                          "#MF FPU",
+                                                          "#AC alignment",
+                                                          "#MC machine check",
+                                                          "#XM SIMD",
+                                                          "#VE virtualization",
+                                                          "#CP control",
+                                                          "",
+                                                          "",
+                                                          "",
+                                                          "",
+                                                          "",
+                                                          "",
+                                                          "#HV hypervisor",
+                                                          "#VC VMM communication",
+                                                          "#SX security",
+                                                          ""};
 
 std::string vector_name(unsigned vector) {
   return vector < kExceptions.size() ? std::string(kExceptions[vector]) : std::string();
@@ -173,7 +194,8 @@ Gate read_gate(const x86::RegisterFile& registers, const VirtualMemory& memory, 
   gate.type = kind & 0x1fu;
   gate.selector = load<std::uint16_t>(raw.data() + 2);
   gate.ist = is_long ? raw[4] & 7u : 0;
-  gate.target = Gva{load<std::uint16_t>(raw.data()) | std::uint64_t{load<std::uint16_t>(raw.data() + 6)} << 16};
+  gate.target =
+      Gva{load<std::uint16_t>(raw.data()) | std::uint64_t{load<std::uint16_t>(raw.data() + 6)} << 16};
   if (is_long) gate.target.value |= std::uint64_t{load<std::uint32_t>(raw.data() + 8)} << 32;
   return gate;
 }
@@ -182,8 +204,8 @@ std::string gate_line(const Gate& gate, unsigned vector, bool real, const NameOf
   if (real) return fmt::format("{:#04x} {:04x}:{:04x}\n", vector, gate.selector, gate.target.value);
   const std::string what = vector_name(vector), symbol = name(gate.target);
   return fmt::format("{:#04x}{}{}: {} to {:#x}:{:#x}{}{} dpl {}{}\n", vector, what.empty() ? "" : " ", what,
-                     gate_type(gate.type), gate.selector, gate.target.value, symbol.empty() ? "" : " ", symbol,
-                     gate.dpl, gate.ist == 0 ? std::string() : fmt::format(" ist {}", gate.ist));
+                     gate_type(gate.type), gate.selector, gate.target.value, symbol.empty() ? "" : " ",
+                     symbol, gate.dpl, gate.ist == 0 ? std::string() : fmt::format(" ist {}", gate.ist));
 }
 
 }  // namespace
@@ -225,7 +247,8 @@ std::string descriptor_type(std::uint64_t raw, bool is_long) {
   if ((type & 8u) != 0)
     return fmt::format("{} code{}{}", size, (type & 2u) != 0 ? ", readable" : "",
                        (type & 4u) != 0 ? ", conforming" : "");
-  return fmt::format("data{}{}", (type & 2u) != 0 ? ", writable" : "", (type & 4u) != 0 ? ", grows down" : "");
+  return fmt::format("data{}{}", (type & 2u) != 0 ? ", writable" : "",
+                     (type & 4u) != 0 ? ", grows down" : "");
 }
 
 }  // namespace

@@ -156,7 +156,8 @@ void MonitorCommands::of_registers(x86::RegGroups groups, F use) {
 
 void MonitorCommands::backtrace(std::string_view) {
   of_registers(RegGroup::kCore | RegGroup::kSystem, [](Client& client, const x86::RegisterFile& registers) {
-    const bool is_user = (registers.u64(Reg::kCr0) & x86::cr0::kPe) != 0 && (registers.u64(Reg::kCs) & 3) == 3;
+    const bool is_user =
+        (registers.u64(Reg::kCr0) & x86::cr0::kPe) != 0 && (registers.u64(Reg::kCs) & 3) == 3;
     if (is_user || !is_long(registers)) {
       client.print(is_user ? fmt::format("in user mode at {:#x}: the kernel's stack is empty\n",
                                          registers.u64(Reg::kRip))

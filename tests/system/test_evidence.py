@@ -16,6 +16,8 @@ from harness.place import ringside, the_place
 from harness.rawclient import RawClient
 from test_guestos import MODULE, module_files
 
+import crashes  # noqa: E402  (the lab's; harness.place has it on the path)
+
 BUSY = ("ksys_read", "ksys_write", "do_sys_openat2", "vfs_read", "vfs_write", "ksys_mmap_pgoff", "do_exit", "wake_up_new_task")
 TELLING = f"""for m in /m/*; do insmod $m; done
 echo "told: $(grep ' do_exit$' /proc/kallsyms)"
@@ -23,6 +25,9 @@ echo "told: $(grep ' do_exit$' /proc/kallsyms)"
 LOOKING = r"""
 import json, sys, drgn
 from drgn.helpers.linux import for_each_task, list_for_each_entry, get_dmesg, for_each_online_cpu
+def cpu_curr(prog, cpu):
+    from drgn.helpers.linux import per_cpu
+    return per_cpu(prog["runqueues"], cpu).curr
 prog = drgn.Program()
 prog.set_core_dump(sys.argv[1])
 prog.load_debug_info([sys.argv[2]])
@@ -32,7 +37,8 @@ seen = {"tasks": {t.pid.value_(): t.comm.string_().decode() for t in for_each_ta
                     list_for_each_entry("struct module", prog["modules"].address_of_(), "list")],
         "cpus": list(for_each_online_cpu(prog)),
         "first bytes": {name: prog.read(prog.symbol(name).address, 1).hex() for name in sys.argv[3:]},
-        "stack": [f.name for f in prog.stack_trace(2)]}
+        "stack": [f.name for f in prog.stack_trace(2)],
+        "running": [[f.name for f in prog.stack_trace(cpu_curr(prog, cpu))] for cpu in for_each_online_cpu(prog)]}
 print(json.dumps(seen))
 """
 
@@ -64,7 +70,7 @@ class Evidence(case.Case):
     def crash(self, *commands: str) -> dict[str, str]:
         """What each command shows."""
         script = "".join(f"!echo @@{number}\n{command}\n" for number, command in enumerate(commands)) + "quit\n"
-        done = subprocess.run(["crash", "-s", "--no_scroll", kernels.vmlinux(), self.core], input=script,
+        done = subprocess.run([crashes.newer(), "-s", "--no_scroll", kernels.vmlinux(), self.core], input=script,
                               capture_output=True, text=True, errors="replace", timeout=300,
                               env={**os.environ, "HOME": self.folder.name})
         parts = re.split(r"@@(\d+)\n", done.stdout)
@@ -85,6 +91,7 @@ class OfALivingGuest(Evidence):
                 self.assertEqual(other.ask(f"Z0,{at:x},1"), "OK")
             stop = other.ask("vCont;c")  # a CPU stands in the kernel, and goes on standing there
             self.assertRegex(stop, "^T05")
+            cpu = int(re.search(r"core:(\d+);", stop)[1])
             said = self.ask(guest, "dump", str(self.core))
             self.assertTrue(other.silent(0.2))
             self.assertEqual(other.ask("D"), "OK")
@@ -101,11 +108,14 @@ class OfALivingGuest(Evidence):
         self.assertEqual(seen["cpus"], [0, 1])
         self.assertTrue(any("Linux version" in line for line in seen["log"]))
         self.assertIn("kthreadd", seen["stack"])
+        self.assertTrue(set(seen["running"][cpu]) & set(BUSY), (stop, seen["running"]))
         self.assertNotIn("cc", seen["first bytes"].values())
 
-        shown = self.crash("sys", "bt -a", "log", "mod")
+        shown = self.crash("sys", "ps", "bt -a", "bt 2", "log", "mod")
+        self.assertRegex(shown["bt -a"], rf"exception RIP: ({'|'.join(BUSY)})\b")
         self.assertRegex(shown["sys"], r"CPUS: 2\n")
-        self.assertRegex(shown["bt -a"], rf" ({'|'.join(BUSY)}) at ")
+        self.assertRegex(shown["ps"], r"(?m)^>? +1 +0 +\d .* init$")
+        self.assertIn(" kthreadd at ", shown["bt 2"])
         self.assertIn("Linux version", shown["log"])
         self.assertIn(MODULE, shown["mod"])
 
@@ -136,17 +146,24 @@ class OfALivingGuest(Evidence):
             client.attach()
             at = re.match(r"0x([0-9a-f]+)", client.monitor("sym hrtimer_interrupt"))[1]
             self.assertEqual(client.ask(f"Z0,{at},1"), "OK")
-            for _ in range(3):
+            interrupted: set[bool] = set()
+            for _ in range(40):
                 stop = client.ask("vCont;c")
                 thread = re.search(r"thread:([^;]+);", stop)[1]
                 self.assertEqual(client.ask(f"Hg{thread}"), "OK")
                 lines = client.monitor("backtrace").splitlines()
-                self.assertRegex(lines[0], "^<IRQ>$")
-                self.assertRegex(lines[1], r"^0x[0-9a-f]{16} hrtimer_interrupt\+0x0/0x[0-9a-f]+$")
-                self.assertIn("</IRQ>", lines)
-                self.assertRegex(lines[lines.index("</IRQ>") - 1], r" asm_sysvec_apic_timer_interrupt\+")
-                if re.match("user mode: rip 0x", lines[-1]):
+                shown = "\n".join(lines)
+                self.assertRegex(shown, r"(?m)^0x[0-9a-f]{16} hrtimer_interrupt\+0x0/0x[0-9a-f]+$")
+                self.assertRegex(shown, r"(?m)^0x[0-9a-f]{16} asm_sysvec_apic_timer_interrupt\+")
+                interrupted.add(lines[0] == "<IRQ>")
+                if lines[0] == "<IRQ>":  # the kernel was interrupted, not a program
+                    self.assertIn("asm_sysvec_apic_timer_interrupt+", lines[lines.index("</IRQ>") - 1])
+                    self.assertGreater(len(lines), lines.index("</IRQ>") + 1)
+                else:
+                    self.assertRegex(lines[-1], "^user mode: rip 0x")
+                if interrupted == {True, False}:
                     break
+            self.assertEqual(interrupted, {True, False})
             self.assertEqual(client.ask(f"z0,{at},1"), "OK")
 
 
@@ -160,7 +177,7 @@ class OfADeadGuest(Evidence):
             the_place().lab.get(there, self.core)
             the_place().lab.exec(["rm", there])
         seen = self.drgn("do_exit")
-        self.assertEqual((seen["tasks"]["1"], seen["tasks"]["2"]), ("reboot", "kthreadd"))
+        self.assertEqual((seen["tasks"]["1"], seen["tasks"]["2"]), ("init", "kthreadd"))
         self.assertTrue(any("reboot: Restarting system" in line or "reboot: machine restart" in line for line in seen["log"]), seen["log"][-5:])
 
 

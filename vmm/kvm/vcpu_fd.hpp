@@ -60,6 +60,15 @@ class VcpuFd final : public api::VcpuAccess {
   Result<void> reinject_int3() override;
   Result<void> reinject_debug_trap(std::uint64_t dr6) override;
 
+  // Gives the vCPU back the state in which it was last seen outside of the guest, for those who look at it;
+  // it cannot go on from there.  How long ago that was, of the general registers and of the rest; nothing
+  // when it has not been seen.  For a vCPU that KVM has reset at a triple fault.
+  struct LastSeen {
+    std::uint64_t core_ns = 0;
+    std::uint64_t system_ns = 0;
+  };
+  std::optional<LastSeen> show_last_seen();
+
   const kvm_sregs& sregs();
   void set_sregs(const kvm_sregs& sregs);
   Result<kvm_mp_state> mp_state();
@@ -93,6 +102,7 @@ class VcpuFd final : public api::VcpuAccess {
   void arm_debug();
   void wake_from_hlt();
   void collect_synced();
+  void remember();
   Result<void> inject(std::uint32_t control);
   Result<kvm_lapic_state> lapic();
   Result<std::vector<std::uint8_t>> get_xsave();
@@ -115,6 +125,13 @@ class VcpuFd final : public api::VcpuAccess {
 
   x86::CpuContext context_;  // its core is the vCPU's when core_valid_, the rest when context_valid_
   kvm_sregs sregs_{};
+  // At the last exit that was none of death: what a triple fault leaves behind where KVM keeps nothing.
+  struct Remembered {
+    x86::CoreRegs core;
+    kvm_sregs sregs{};
+    std::uint64_t core_at = 0, sregs_at = 0;  // ticks of the host's counter; 0: never
+  };
+  Remembered last_;
   unsigned sregs_come_ = 0;  // with so many more exits
   bool core_valid_ = false;
   bool core_dirty_ = false;

@@ -9,12 +9,21 @@ namespace ringside::run {
 namespace {
 
 // On AMD, KVM has reset the vCPU by the time it says so (Linux arch/x86/kvm/svm/svm.c,
-// shutdown_interception): registers that say nothing must not look like evidence.
-std::string triple_fault_text(const x86::CpuContext& context) {
+// shutdown_interception), and KVM_CAP_X86_TRIPLE_FAULT_EVENT changes nothing about that.  What is shown
+// instead must not look like the fault's own.
+std::string triple_fault_text(kvm::VcpuFd& fd) {
   constexpr std::uint64_t kResetVector = 0xfff0;  // SDM 3A table 9-1
+  const x86::CpuContext& context = fd.context();
   if (context.core.rip != kResetVector || context.cs.base != 0xffff0000) return "triple fault";
-  return "triple fault (this host's KVM has reset the CPU's registers already: they are not those of the "
-         "fault)";
+  const auto seen = fd.show_last_seen();
+  if (!seen)
+    return "triple fault (this host's KVM has reset the CPU's registers already: they are not those of the "
+           "fault)";
+  return fmt::format(
+      "triple fault (this host's KVM has reset the CPU: its registers are those of when it last left the "
+      "guest, "
+      "{} ms before, its control and segment registers {} ms)",
+      seen->core_ns / 1'000'000u, seen->system_ns / 1'000'000u);
 }
 
 }  // namespace
@@ -202,7 +211,7 @@ bool VcpuThread::handle(kvm::Exit& exit) {
     return follow(verdict, *debug);
   }
   if (std::holds_alternative<kvm::Shutdown>(exit)) {
-    park(api::StopCause::kTripleFault, {}, triple_fault_text(fd_->context()));
+    park(api::StopCause::kTripleFault, {}, triple_fault_text(*fd_));
     return false;
   }
   if (auto* event = std::get_if<kvm::SystemEvent>(&exit)) {

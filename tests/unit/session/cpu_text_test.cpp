@@ -36,13 +36,14 @@ TEST_F(PageTables, FourLevelsAreShownWithTheirEntries) {
   memory_.put(0x3000 + 8 * 0x008, std::uint64_t{0x4063});
   memory_.put(0x4000 + 8 * 0x001, std::uint64_t{kNx | 0x5161});
 
-  EXPECT_EQ(four_levels(0xffffffff81001234),
-            "4-level paging, CR3 0x1000\n"
-            "PML4 [0x1ff] at 0x1ff8: 0000000000002067 table, write user accessed\n"
-            "PDPT [0x1fe] at 0x2ff0: 0000000000003063 table, write kernel accessed\n"
-            "PD   [0x008] at 0x3040: 0000000000004063 table, write kernel accessed\n"
-            "PT   [0x001] at 0x4008: 8000000000005161 page, read-only kernel accessed dirty global no-execute\n"
-            "0xffffffff81001234 is 0x5234, in a page of 4 KiB: read, kernel only\n");
+  EXPECT_EQ(
+      four_levels(0xffffffff81001234),
+      "4-level paging, CR3 0x1000\n"
+      "PML4 [0x1ff] at 0x1ff8: 0000000000002067 table, write user accessed\n"
+      "PDPT [0x1fe] at 0x2ff0: 0000000000003063 table, write kernel accessed\n"
+      "PD   [0x008] at 0x3040: 0000000000004063 table, write kernel accessed\n"
+      "PT   [0x001] at 0x4008: 8000000000005161 page, read-only kernel accessed dirty global no-execute\n"
+      "0xffffffff81001234 is 0x5234, in a page of 4 KiB: read, kernel only\n");
 }
 
 TEST_F(PageTables, ALargePageEndsTheWalk) {
@@ -106,9 +107,10 @@ TEST_F(Tables, GatesSayWhereTheyLead) {
   memory_.put(0x2000 + 16 * 8 + 8, std::uint64_t{0xffffffff});
   const NameOf name = [](Gva at) { return at.value == 0xffffffff81000cd0 ? "asm_exc_double_fault" : ""; };
 
-  EXPECT_EQ(idt_text(registers_, view(), std::nullopt, name),
-            "IDT at 0x2000 limit 0xfff\n"
-            "0x08 #DF double fault: interrupt gate to 0x10:0xffffffff81000cd0 asm_exc_double_fault dpl 0 ist 1\n");
+  EXPECT_EQ(
+      idt_text(registers_, view(), std::nullopt, name),
+      "IDT at 0x2000 limit 0xfff\n"
+      "0x08 #DF double fault: interrupt gate to 0x10:0xffffffff81000cd0 asm_exc_double_fault dpl 0 ist 1\n");
   EXPECT_EQ(idt_text(registers_, view(), 9, name), "0x09: the gate is not present\n");
 }
 
@@ -153,7 +155,8 @@ TEST(ControllerText, OfALocalApic) {
   put(0x200, 1u << 31);
   const std::string text = local_apic_text(apic, 0xfee00d00);
 
-  EXPECT_THAT(text, StartsWith("APIC 3 x2APIC, boot CPU, version 0x14 with 6 LVT entries, base 0xfee00000\n"));
+  EXPECT_THAT(text,
+              StartsWith("APIC 3 x2APIC, boot CPU, version 0x14 with 6 LVT entries, base 0xfee00000\n"));
   EXPECT_THAT(text, HasSubstr("LVT timer    000400ec vector 0xec, TSC deadline\n"));
   EXPECT_THAT(text, HasSubstr("LVT LINT0    00010700 vector 0x00, ExtINT, high edge, masked\n"));
   EXPECT_THAT(text, HasSubstr("each 1 cycles of the bus\nISR 0xec\nTMR none\nIRR 0x1f\n"));
