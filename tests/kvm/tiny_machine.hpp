@@ -41,7 +41,10 @@ class TinyMachine final : public api::Machine {
     info_.engine = "KVM, tiny";
     info_.ram_bytes = TinyGuest::kBytes;
   }
-  ~TinyMachine() override { threads_.clear(); }
+  ~TinyMachine() override {
+    if (time_) time_->leave();
+    threads_.clear();
+  }
 
   std::size_t vcpu_count() const override { return vcpus_; }
   run::VcpuThread& vcpu(VcpuId id) override { return *threads_.at(id.number); }

@@ -22,6 +22,7 @@ KvmMachine::KvmMachine(MachineConfig config, kvm::System system, mem::GuestRam r
 
 KvmMachine::~KvmMachine() {
   ended_ = true;
+  time_.leave();
   threads_.clear();
 }
 

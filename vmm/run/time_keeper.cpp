@@ -28,6 +28,12 @@ void TimeKeeper::follow(const kvm::Vm& vm) {
   standing_.reset();
 }
 
+void TimeKeeper::leave() {
+  const std::lock_guard lock(mutex_);
+  vm_ = nullptr;
+  standing_.reset();
+}
+
 void TimeKeeper::before_run() {
   if (running_.fetch_add(1) != 0) return;
   const std::lock_guard lock(mutex_);

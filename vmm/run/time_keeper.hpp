@@ -38,6 +38,8 @@ class TimeKeeper {
 
   // A machine as after power-on, none of whose vCPUs runs: there is nothing to go back to.
   void follow(const kvm::Vm& vm);
+  // Nothing is left for any thread any more: before they end.
+  void leave();
 
   void before_run();
   // True for the last one: stand_still() is due kPatience later, unless something runs by then.
