@@ -42,6 +42,7 @@ int run(int argc, char** argv) {
   if (const auto* attach = std::get_if<cli::AttachOptions>(&*options)) return cli::attach_command(*attach);
   if (const auto* strace = std::get_if<cli::StraceOptions>(&*options)) return cli::strace_command(*strace);
   if (const auto* ask = std::get_if<cli::AskOptions>(&*options)) return cli::ask_command(*ask);
+  if (const auto* dump = std::get_if<cli::DumpOptions>(&*options)) return cli::dump_command(*dump);
   if (std::holds_alternative<cli::DoctorOptions>(*options)) return cli::doctor_command();
   const auto& run_options = std::get<cli::RunOptions>(*options);
   set_up_log(run_options);

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "stub/cli/dump_on.hpp"
 #include "stub/cli/strace_options.hpp"
 #include "vmm/mem/layout.hpp"
 
@@ -20,7 +21,7 @@ constexpr const char* kFooter =
     "On a terminal, Ctrl-a x leaves.";
 
 struct RunTexts {
-  std::string kernel, initrd, memory = "512M", boot = "auto", kaslr = "on";
+  std::string kernel, initrd, memory = "512M", boot = "auto", kaslr = "on", dump_on;
   unsigned cpus = 1;
 };
 
@@ -51,6 +52,7 @@ Result<RunOptions> finish_run(RunOptions options, const RunTexts& texts) {
     return fail(Errc::kMalformed, fmt::format("--cpus={}: use 1 to {}", texts.cpus, kMostVcpus));
   }
   options.boot.vcpus = texts.cpus;
+  if (!texts.dump_on.empty()) options.dump_on = RS_TRY(parse_dump_events(texts.dump_on));
   options.ram_bytes = RS_TRY(parse_size(texts.memory));
   return options;
 }
@@ -69,6 +71,8 @@ void add_run(CLI::App& app, RunOptions& options, RunTexts& texts) {
                  "serve gdb on :PORT (loopback), HOST:PORT, unix:PATH or the inherited socket fd:N; with ,ro "
                  "behind it who comes in there only looks on; may be repeated");
   app.add_flag("--wait", options.wait, "do not run before the first gdb says so");
+  app.add_option("--dump-on", texts.dump_on, "write a dump for crash and drgn at: triple-fault, failure");
+  app.add_option("--dump-file", options.dump_file, "where to")->capture_default_str();
   app.add_option("--log-level", options.log_level, "trace, debug, info, warn, error or off, on stderr")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
       ->capture_default_str();
@@ -91,6 +95,15 @@ constexpr Question kQuestions[] = {
     {"sym", "a symbol of the guest's kernel, by name or address", "symbol", "name, or 0xADDRESS"},
     {"dmesg", "the guest kernel's log, out of its memory"},
     {"kaslr", "where the guest's kernel runs"},
+    {"backtrace", "the kernel's stack where the guest's CPU 0 stands"},
+    {"pagetable", "how the guest's CPU 0 translates an address", "addr", "0xADDRESS"},
+    {"idt", "the interrupt gates of the guest's CPU 0"},
+    {"gdt", "the segment descriptors of the guest's CPU 0"},
+    {"msr", "the MSRs of the guest's CPU 0"},
+    {"lapic", "the local APIC of the guest's CPU 0"},
+    {"ioapic", "the guest's I/O APIC"},
+    {"vmcoreinfo", "what the guest's kernel says of itself to those who read its dumps"},
+    {"memory", "the guest's RAM: physical address and size"},
 };
 
 // What each answers goes to stdout.
@@ -145,6 +158,11 @@ Result<Options> parse_options(int argc, const char* const* argv) {
   AskOptions ask;
   std::string argument;
   const std::vector<CLI::App*> questions = add_questions(app, ask, argument);
+  DumpOptions dump;
+  CLI::App* dump_app = app.add_subcommand("dump", "the guest's memory and registers, for crash and drgn");
+  dump_app->add_option("address", dump.address, ":PORT, HOST:PORT or unix:PATH, as given to --gdb")
+      ->required();
+  dump_app->add_option("file", dump.file, "the vmcore to write")->required();
   CLI::App* doctor = app.add_subcommand("doctor", "try out what this host's KVM can do");
   try {
     app.parse(argc, argv);
@@ -158,6 +176,7 @@ Result<Options> parse_options(int argc, const char* const* argv) {
   }
   if (doctor->parsed()) return DoctorOptions{};
   if (attach_app->parsed()) return attach;
+  if (dump_app->parsed()) return dump;
   if (strace_app->parsed()) return Options{RS_TRY(strace.finish())};
   for (const CLI::App* question : questions) {
     if (!question->parsed()) continue;

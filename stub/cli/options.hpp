@@ -3,12 +3,15 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "arch/result.hpp"
+#include "stub/cli/dump_command.hpp"
 #include "stub/cli/strace_command.hpp"
+#include "stub/tracer/events.hpp"
 #include "vmm/boot/load.hpp"
 
 namespace ringside::cli {
@@ -18,6 +21,8 @@ struct RunOptions {
   std::uint64_t ram_bytes = 512ull << 20;
   std::vector<std::string> gdb;  // addresses to listen on
   bool wait = false;
+  std::set<tracer::StopReason> dump_on;  // what makes the monitor write dump_file
+  std::string dump_file = "vmcore";
   std::string log_level = "warn";
   std::string log_file;
 };
@@ -39,7 +44,8 @@ struct ShowText {
   std::string text;
 };
 
-using Options = std::variant<RunOptions, AttachOptions, AskOptions, StraceOptions, DoctorOptions, ShowText>;
+using Options =
+    std::variant<RunOptions, AttachOptions, AskOptions, DumpOptions, StraceOptions, DoctorOptions, ShowText>;
 
 // One line that says what is wrong and what to do, or the options.
 Result<Options> parse_options(int argc, const char* const* argv);

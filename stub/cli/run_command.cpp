@@ -15,6 +15,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
 
+#include "stub/cli/dump_on.hpp"
 #include "stub/cli/terminal.hpp"
 #include "stub/hub/hub.hpp"
 #include "stub/session/listener.hpp"
@@ -81,6 +82,7 @@ class Run {
   std::vector<std::unique_ptr<session::Listener>> listeners_;
   std::unique_ptr<run::KvmMachine> machine_;
   std::unique_ptr<hub::Hub> hub_;
+  std::optional<DumpOn> dump_on_;
   std::unique_ptr<Terminal> terminal_;
   asio::signal_set signals_{io_};
   asio::steady_timer second_{io_};
@@ -104,6 +106,10 @@ Result<int> Run::execute() {
       Terminal::Callbacks{.type = [this](std::string_view text) { return machine_->type(text); },
                           .leave = [this] { hub_->on_end(api::GuestEnd::kQuit, {}); }});
   watch_signals();
+  if (!options_.dump_on.empty()) {
+    dump_on_.emplace(options_.dump_on, options_.dump_file);
+    RS_TRY(dump_on_->attach(*hub_));
+  }
   RS_TRY(hub_->start(options_.wait));
   for (auto& listener : listeners_) listener->start(*hub_);
   terminal_->start();
@@ -112,6 +118,7 @@ Result<int> Run::execute() {
   // vCPU threads end before what they report to.
   terminal_->stop();
   listeners_.clear();
+  dump_on_.reset();
   machine_.reset();
   return status_;
 }

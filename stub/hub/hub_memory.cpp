@@ -109,6 +109,25 @@ std::optional<tracer::KernelSlide> Hub::find_slide(const x86::CpuContext& contex
   return std::nullopt;
 }
 
+void TracerPort::read_msrs(VcpuId vcpu, std::vector<std::uint32_t> numbers,
+                           tracer::Done<std::vector<Msr>> done) {
+  hub_.machine_.vcpu(vcpu).post(
+      [&hub = hub_, numbers = std::move(numbers), done = std::move(done)](api::VcpuAccess& access) mutable {
+        std::vector<Msr> values;
+        for (const std::uint32_t number : numbers) {
+          const Result<std::uint64_t> value = access.msr(number);
+          values.push_back({number, value ? std::optional(*value) : std::nullopt});
+        }
+        hub.post([values = std::move(values), done = std::move(done)]() mutable { done(std::move(values)); });
+      });
+}
+
+void TracerPort::read_local_apic(VcpuId vcpu, tracer::Done<x86::LocalApic> done) {
+  hub_.machine_.vcpu(vcpu).post([&hub = hub_, done = std::move(done)](api::VcpuAccess& access) mutable {
+    hub.post([apic = access.local_apic(), done = std::move(done)]() mutable { done(std::move(apic)); });
+  });
+}
+
 void TracerPort::read_memory(VcpuId vcpu, AddressSpace space, Gva at, std::size_t size,
                              tracer::Done<Bytes> done) {
   const auto answer = [at](tracer::Done<Bytes>& to, Bytes data, bool wanted) {

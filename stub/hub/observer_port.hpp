@@ -25,6 +25,7 @@ class ObserverPort final : public tracer::Port {
   TracerId id() const override { return inner_->id(); }
   std::size_t vcpu_count() const override { return inner_->vcpu_count(); }
   x86::CpuFeatures features() const override { return inner_->features(); }
+  std::vector<GpaRange> ram() const override { return inner_->ram(); }
   std::string vcpu_note(VcpuId vcpu) const override { return inner_->vcpu_note(vcpu); }
 
   void stop_all(tracer::Done<tracer::StopEvent> done) override;
@@ -56,6 +57,17 @@ class ObserverPort final : public tracer::Port {
   void write_registers(VcpuId, std::vector<std::pair<x86::Reg, Bytes>>, tracer::Done<void> done) override {
     done(refused());
   }
+
+  std::vector<std::uint32_t> msrs() const override { return inner_->msrs(); }
+  void read_msrs(VcpuId vcpu, std::vector<std::uint32_t> numbers,
+                 tracer::Done<std::vector<Msr>> done) override {
+    inner_->read_msrs(vcpu, std::move(numbers), std::move(done));
+  }
+  void read_local_apic(VcpuId vcpu, tracer::Done<x86::LocalApic> done) override {
+    inner_->read_local_apic(vcpu, std::move(done));
+  }
+  Result<x86::IoApic> read_io_apic() const override { return inner_->read_io_apic(); }
+  Bytes physical(Gpa at, std::size_t size) const override { return inner_->physical(at, size); }
 
   void insert_point(VcpuId, const tracer::PointSpec&, std::shared_ptr<const tracer::PointActions>,
                     tracer::Done<void> done) override {

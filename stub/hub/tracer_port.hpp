@@ -15,6 +15,7 @@ class TracerPort final : public tracer::Port {
   TracerId id() const override { return id_; }
   std::size_t vcpu_count() const override { return hub_.vcpus_.size(); }
   x86::CpuFeatures features() const override { return hub_.machine_.info().features; }
+  std::vector<GpaRange> ram() const override { return hub_.machine_.info().ram; }
   std::string vcpu_note(VcpuId vcpu) const override { return hub_.vcpu_note(vcpu); }
 
   void stop_all(tracer::Done<tracer::StopEvent> done) override { hub_.stop_all(id_, std::move(done)); }
@@ -43,6 +44,13 @@ class TracerPort final : public tracer::Port {
                        tracer::Done<void> done) override {
     hub_.write_registers(vcpu, std::move(values), std::move(done));
   }
+
+  std::vector<std::uint32_t> msrs() const override { return hub_.machine_.info().msrs; }
+  void read_msrs(VcpuId vcpu, std::vector<std::uint32_t> numbers,
+                 tracer::Done<std::vector<Msr>> done) override;
+  void read_local_apic(VcpuId vcpu, tracer::Done<x86::LocalApic> done) override;
+  Result<x86::IoApic> read_io_apic() const override { return hub_.machine_.io_apic(); }
+  Bytes physical(Gpa at, std::size_t size) const override { return hub_.memory_.read_physical(at, size); }
 
   void insert_point(VcpuId vcpu, const tracer::PointSpec& spec,
                     std::shared_ptr<const tracer::PointActions> actions, tracer::Done<void> done) override {

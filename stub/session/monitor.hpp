@@ -44,6 +44,16 @@ class MonitorCommands {
   void lsmod(std::string_view);
   void sym(std::string_view arguments);
   void dmesg(std::string_view);
+  // monitor_cpu.cpp
+  void backtrace(std::string_view);
+  void pagetable(std::string_view arguments);
+  void idt(std::string_view arguments);
+  void gdt(std::string_view);
+  void msr(std::string_view arguments);
+  void lapic(std::string_view);
+  void ioapic(std::string_view);
+  void vmcoreinfo(std::string_view);
+  void memory(std::string_view);
   void release(std::string_view arguments);
   void observer(std::string_view);
   void reset(std::string_view);
@@ -53,6 +63,8 @@ class MonitorCommands {
   void of_kernel(F use);
   template <typename F>
   void of_task(std::string_view command, std::string_view arguments, F use);
+  template <typename F>
+  void of_registers(x86::RegGroups groups, F use);
   void done(std::string_view text);
   void refuse(std::string text);
 

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "stub/guestos/vmcore.hpp"
 #include "stub/session/monitor.hpp"
 
 namespace ringside::session {
@@ -193,6 +194,33 @@ void MonitorCommands::dmesg(std::string_view) {
     const std::string log = RS_TRY(kernel.kernel_log(memory));
     return log.empty() ? "the log is empty\n" : log;
   });
+}
+
+void MonitorCommands::vmcoreinfo(std::string_view) {
+  of_kernel([](const Kernel& kernel, const VirtualMemory& memory) -> Result<std::string> {
+    return guestos::read_vmcoreinfo(kernel, memory);
+  });
+}
+
+// For programs (ringside dump): the lines of RAM do not depend on the kernel's being known.
+void MonitorCommands::memory(std::string_view) {
+  client_.port_->guest_kernel(client_.then<std::shared_ptr<const Kernel>>(
+      [](Client& client, Result<std::shared_ptr<const Kernel>> kernel) {
+        std::string text;
+        for (const GpaRange& range : client.port_->ram())
+          text += fmt::format("{:#x} {:#x} ram\n", range.begin.value, range.end - range.begin);
+        const auto memory = kernel ? client.port_->kernel_memory() : nullptr;
+        const auto maps = memory ? guestos::find_kernel_maps(**kernel, *memory)
+                                 : Result<guestos::KernelMaps>(fail(Errc::kNotFound, {}));
+        if (maps) {
+          text += fmt::format("{:#x} {:#x} kernel {:#x}\n", maps->text_at.value, maps->text_bytes,
+                              maps->text.value);
+          text += fmt::format("0x0 {:#x} direct {:#x}\n", std::uint64_t{0} - maps->direct.value,
+                              maps->direct.value);
+        }
+        client.print(text);
+        client.reply("OK");
+      }));
 }
 
 void MonitorCommands::sym(std::string_view arguments) {

@@ -18,6 +18,7 @@
 #include "arch/guest_view.hpp"
 #include "arch/ids.hpp"
 #include "arch/result.hpp"
+#include "arch/x86/apic.hpp"
 #include "arch/x86/regs.hpp"
 #include "stub/agent/program.hpp"
 #include "stub/guestos/kernel.hpp"
@@ -107,6 +108,7 @@ class Port {
   virtual TracerId id() const = 0;
   virtual std::size_t vcpu_count() const = 0;
   virtual x86::CpuFeatures features() const = 0;
+  virtual std::vector<GpaRange> ram() const = 0;         // what the guest has; by address
   virtual std::string vcpu_note(VcpuId vcpu) const = 0;  // "halted", "held by tracer 2": for thread lists
 
   // Stops every vCPU and holds it for this tracer; answered once all are parked.
@@ -136,6 +138,18 @@ class Port {
   virtual void read_registers(VcpuId vcpu, x86::RegGroups groups, Done<const x86::RegisterFile*> done) = 0;
   virtual void write_registers(VcpuId vcpu, std::vector<std::pair<x86::Reg, Bytes>> values,
                                Done<void> done) = 0;
+
+  // By number, as Port::msrs() has them; nothing for one that the CPU does not have, or does not tell.
+  struct Msr {
+    std::uint32_t number = 0;
+    std::optional<std::uint64_t> value;
+  };
+  virtual std::vector<std::uint32_t> msrs() const = 0;
+  virtual void read_msrs(VcpuId vcpu, std::vector<std::uint32_t> numbers, Done<std::vector<Msr>> done) = 0;
+  virtual void read_local_apic(VcpuId vcpu, Done<x86::LocalApic> done) = 0;
+  virtual Result<x86::IoApic> read_io_apic() const = 0;
+  // Guest physical memory at once, inserted points hidden; the prefix that is there.
+  virtual Bytes physical(Gpa at, std::size_t size) const = 0;
 
   // Inserting what is already there, and removing what is not, both succeed (RSP "Z").
   // A point inserted again gets the new actions instead of its old ones; null: it always stops.

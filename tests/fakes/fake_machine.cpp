@@ -238,6 +238,7 @@ FakeMachine::FakeMachine(std::size_t vcpus) {
   info_.watches_writes = true;
   info_.engine = "fake";
   info_.ram_bytes = kRamBytes;
+  info_.ram = {{Gpa{0}, Gpa{kRamBytes}}};
   write_tables();
   for (std::uint32_t i = 0; i < vcpus; ++i) vcpus_.push_back(std::make_unique<FakeVcpu>(*this, VcpuId{i}));
 }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -44,6 +45,12 @@ class FakeVcpu final : public api::Vcpu, public api::VcpuAccess {
   std::optional<std::uint64_t> time_ns() override { return 1'000'000; }
   Result<void> read(x86::RegGroups groups, x86::RegisterFile& into) override;
   Result<void> write(x86::Reg reg, ByteView value) override;
+  Result<std::uint64_t> msr(std::uint32_t number) override {
+    const auto found = msrs.find(number);
+    if (found == msrs.end()) return fail(Errc::kNotFound, "no such MSR");
+    return found->second;
+  }
+  Result<x86::LocalApic> local_apic() override { return apic; }
   void set_debug(const api::DebugWish& wish) override { wish_ = wish; }
   Result<void> reinject_int3() override;
   Result<void> reinject_debug_trap(std::uint64_t dr6) override;
@@ -73,7 +80,9 @@ class FakeVcpu final : public api::Vcpu, public api::VcpuAccess {
   int own_int3 = 0;                      // int3 that went to the guest
   std::vector<std::uint64_t> own_traps;  // DR6 of #DB that went to the guest
   std::set<x86::Reg> refused;            // writes to these fail
-  x86::RegisterFile registers;           // all but the core ones
+  std::map<std::uint32_t, std::uint64_t> msrs;
+  x86::LocalApic apic;
+  x86::RegisterFile registers;  // all but the core ones
   bool long_mode = true;
 
  private:
@@ -103,6 +112,7 @@ class FakeMachine final : public api::Machine {
   FakeVcpu& vcpu(std::uint32_t number) { return *vcpus_.at(number); }
   ArrayMemory& memory() override { return memory_; }
   const api::MachineInfo& info() const override { return info_; }
+  Result<x86::IoApic> io_apic() const override { return chip; }
   Result<void> start(api::DebugPolicy& policy, api::MachineListener& listener) override;
   // RAM as it was at start().
   Result<void> reset() override;
@@ -113,6 +123,7 @@ class FakeMachine final : public api::Machine {
   std::uint8_t byte(std::uint64_t at) const { return memory_.load_at<std::uint8_t>(Gpa{at}).value(); }
 
   bool prompt = true;  // pause() and post() are answered at once
+  x86::IoApic chip;
   int resets = 0;
   std::optional<Error> reset_fails;
   std::vector<GpaRange> watched;  // whose writes go to the policy

@@ -42,18 +42,34 @@ class TinyMachine final : public api::Machine {
     info_.watches_writes = system.capabilities().readonly_mem;
     info_.ram_bytes = TinyGuest::kBytes;
   }
-  ~TinyMachine() override { threads_.clear(); }
+  ~TinyMachine() override {
+    if (time_) time_->leave();
+    threads_.clear();
+  }
 
   std::size_t vcpu_count() const override { return vcpus_; }
   run::VcpuThread& vcpu(VcpuId id) override { return *threads_.at(id.number); }
   PhysicalMemory& memory() override { return *guest_; }
   const api::MachineInfo& info() const override { return info_; }
+  Result<x86::IoApic> io_apic() const override {
+    return fail(Errc::kUnsupported, "nobody asks a tiny guest for it");
+  }
   Result<void> start(api::DebugPolicy& policy, api::MachineListener& listener) override {
     run::install_kick_handler();
     for (std::size_t i = 0; i < vcpus_; ++i) {
-      threads_.push_back(std::make_unique<run::VcpuThread>(guest_->take_vcpu(i), bus_, policy, listener));
+      threads_.push_back(std::make_unique<run::VcpuThread>(guest_->take_vcpu(i), bus_, policy, listener,
+                                                           time_ ? &*time_ : nullptr));
     }
+    if (time_) time_->follow(guest_->vm());
     return {};
+  }
+  // Before start(), with the interrupt chips: time stands still with the guest.
+  void keep_time() {
+    time_.emplace(vcpus_, [this](std::size_t vcpu, run::TimeKeeper::Work work) {
+      threads_.at(vcpu)->post([work = std::move(work)](api::VcpuAccess& access) mutable {
+        work(static_cast<kvm::VcpuFd&>(access));
+      });
+    });
   }
   Result<void> reset() override { return fail(Errc::kUnsupported, "a tiny guest is not reset"); }
   Result<void> watch_writes(std::span<const GpaRange> pages) override { return guest_->watch_writes(pages); }
@@ -72,6 +88,7 @@ class TinyMachine final : public api::Machine {
   CountingPort port_;
   dev::Bus bus_;
   api::MachineInfo info_;
+  std::optional<run::TimeKeeper> time_;
   std::vector<std::unique_ptr<run::VcpuThread>> threads_;
 };
 

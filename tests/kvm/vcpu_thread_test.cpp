@@ -281,6 +281,19 @@ TEST_F(VcpuThread, TripleFaultIsReported) {
   EXPECT_EQ(reports_.waiting(), 0u);
 }
 
+// Either KVM has kept the CPU's state, or what is shown is of its last exit: never that of a reset.
+TEST_F(VcpuThread, AfterATripleFaultTheCpuIsShownWhereItWas) {
+  boot({0xe6, 0x10, 0x0f, 0x01, 0x1b, 0xcc});  // out 0x10, al; lidt [rbx], which is zero; int3
+  const StopReport report = run_to_stop();
+  EXPECT_EQ(report.cause, StopCause::kTripleFault);
+  EXPECT_LT(offset(report), 6u) << report.detail;
+  EXPECT_NE(report.context.paging.cr3, 0u);
+  EXPECT_EQ(rip(), report.context.core.rip);
+  if (report.detail != "triple fault") {
+    EXPECT_NE(report.detail.find("when it last left the guest, "), std::string::npos) << report.detail;
+  }
+}
+
 TEST_F(VcpuThread, HltWithoutInterruptControllersIsAFailureInWords) {
   boot({kHlt});
   const StopReport report = run_to_stop();

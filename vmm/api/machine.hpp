@@ -6,10 +6,12 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "arch/addr.hpp"
 #include "arch/guest_view.hpp"
 #include "arch/result.hpp"
+#include "arch/x86/apic.hpp"
 #include "vmm/api/vcpu.hpp"
 
 namespace ringside::api {
@@ -76,7 +78,9 @@ struct KernelImage {
 struct MachineInfo {
   std::string engine;  // "KVM"
   std::uint64_t ram_bytes = 0;
+  std::vector<GpaRange> ram;  // where the guest has it, by address
   x86::CpuFeatures features;
+  std::vector<std::uint32_t> msrs;  // the numbers of those that can be read
   std::optional<KernelImage> kernel;
   bool watches_writes = false;  // watch_writes() works
   std::optional<Gpa>
@@ -90,6 +94,9 @@ class Machine {
   virtual Vcpu& vcpu(VcpuId id) = 0;
   virtual PhysicalMemory& memory() = 0;
   virtual const MachineInfo& info() const = 0;
+
+  // As it is at this moment.
+  virtual Result<x86::IoApic> io_apic() const = 0;
 
   // Gives every vCPU its thread; all are parked.  The references must outlive the machine.
   virtual Result<void> start(DebugPolicy& policy, MachineListener& listener) = 0;

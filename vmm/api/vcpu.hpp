@@ -10,6 +10,7 @@
 
 #include "arch/ids.hpp"
 #include "arch/result.hpp"
+#include "arch/x86/apic.hpp"
 #include "arch/x86/cpu.hpp"
 #include "arch/x86/debug_regs.hpp"
 #include "arch/x86/regs.hpp"
@@ -50,6 +51,10 @@ class VcpuAccess {
   virtual Result<void> read(x86::RegGroups groups, x86::RegisterFile& into) = 0;
   // Writes one register, little-endian, of the register's size.
   virtual Result<void> write(x86::Reg reg, ByteView value) = 0;
+
+  // Any MSR, by its number; an error when this CPU has none such, or does not tell.
+  virtual Result<std::uint64_t> msr(std::uint32_t number) = 0;
+  virtual Result<x86::LocalApic> local_apic() = 0;
 
   virtual void set_debug(const DebugWish& wish) = 0;
   // Hands the int3 at RIP to the guest, as if no debugger were there.

@@ -19,6 +19,10 @@ static_assert(sizeof(CountHeader) == 8);
 
 inline constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, CountHeader);
 inline constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, CountHeader);
+struct MsrIndexHeader {  // kvm_msr_list: a count, then the numbers (KVM api 4.3)
+  std::uint32_t count = 0;
+};
+inline constexpr unsigned long kGetMsrIndexList = _IOWR(KVMIO, 0x02, MsrIndexHeader);
 inline constexpr unsigned long kGetMsrs = _IOWR(KVMIO, 0x88, CountHeader);
 inline constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, CountHeader);
 inline constexpr unsigned long kSetGsiRouting = _IOW(KVMIO, 0x6a, CountHeader);  // KVM api 4.52

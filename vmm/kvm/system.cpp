@@ -88,4 +88,15 @@ Result<std::vector<kvm_cpuid_entry2>> System::supported_cpuid() const {
   return std::vector<kvm_cpuid_entry2>(cpuid.entries(), cpuid.entries() + cpuid.header()->count);
 }
 
+Result<std::vector<std::uint32_t>> System::msr_numbers() const {
+  constexpr std::uint32_t kMost = 4096;
+  std::vector<std::uint32_t> list(1 + kMost);
+  list[0] = kMost;
+  RS_TRY(fd_.call("KVM_GET_MSR_INDEX_LIST", kGetMsrIndexList, list.data()));
+  list.resize(1 + std::min(list[0], kMost));
+  list.erase(list.begin());
+  std::ranges::sort(list);
+  return list;
+}
+
 }  // namespace ringside::kvm

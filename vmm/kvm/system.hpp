@@ -33,6 +33,8 @@ class System {
   const Capabilities& capabilities() const { return capabilities_; }
   std::size_t run_page_bytes() const { return run_page_bytes_; }
   Result<std::vector<kvm_cpuid_entry2>> supported_cpuid() const;
+  // Numbers of the MSRs that can be read and written (KVM api 4.3); ascending.
+  Result<std::vector<std::uint32_t>> msr_numbers() const;
 
  private:
   System(Fd fd, Capabilities capabilities, std::size_t run_page_bytes)

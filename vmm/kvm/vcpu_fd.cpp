@@ -4,6 +4,8 @@
 
 #include <sys/mman.h>
 
+#include <x86intrin.h>
+
 #include "vmm/kvm/cpuid.hpp"
 #include "vmm/kvm/flexible.hpp"
 #include "vmm/kvm/guest_debug.hpp"
@@ -11,6 +13,9 @@
 
 namespace ringside::kvm {
 namespace {
+
+// A few milliseconds on any CPU of today.
+constexpr std::uint64_t kRememberedTicks = 1u << 24;
 
 Result<void> set_cpuid(const Fd& fd, const std::vector<kvm_cpuid_entry2>& entries) {
   CountedArray<kvm_cpuid_entry2> cpuid(entries.size());
@@ -47,9 +52,10 @@ Exit VcpuFd::run() {
   write_back(wish_.step || wish_changed_ ? WriteBack::kNow : WriteBack::kAtEntry);
   if (wish_.step && wish_.hold_interrupts) wake_from_hlt();
   arm_debug();
-  // Registers come along with the exit only while somebody debugs: a plain I/O exit does not need them.
-  const bool debugging = capabilities_.sync_regs && debug_control(wish_, capabilities_) != 0;
-  run_->kvm_valid_regs = debugging ? KVM_SYNC_X86_REGS | (sregs_come_ > 0 ? KVM_SYNC_X86_SREGS : 0) : 0;
+  // The system's registers come along only while they are asked for, and now and then to be remembered.
+  const bool want_sregs = sregs_come_ > 0 || __rdtsc() - last_.sregs_at > kRememberedTicks;
+  run_->kvm_valid_regs =
+      capabilities_.sync_regs ? KVM_SYNC_X86_REGS | (want_sregs ? KVM_SYNC_X86_SREGS : 0) : 0;
   if (sregs_come_ > 0) --sregs_come_;
   RS_CHECK(std::this_thread::get_id() == owner_);
   const int answer = ::ioctl(fd_.number(), KVM_RUN, 0);
@@ -57,6 +63,7 @@ Exit VcpuFd::run() {
   core_valid_ = sregs_valid_ = context_valid_ = false;
   collect_synced();
   io_pending_ = false;
+  if (answer < 0 || run_->exit_reason != KVM_EXIT_SHUTDOWN) remember();
   if (answer < 0) {
     if (error_number == EINTR || error_number == EAGAIN) return Interrupted{};
     return Failure{fail_errno("KVM_RUN", error_number).error().text};
@@ -75,6 +82,29 @@ void VcpuFd::collect_synced() {
     sregs_ = run_->s.regs.sregs;
     sregs_valid_ = true;
   }
+}
+
+void VcpuFd::remember() {
+  if (!core_valid_) return;
+  last_.core = context_.core;
+  last_.core_at = __rdtsc();
+  if (!sregs_valid_) return;
+  last_.sregs = sregs_;
+  last_.sregs_at = last_.core_at;
+}
+
+std::optional<VcpuFd::LastSeen> VcpuFd::show_last_seen() {
+  if (last_.core_at == 0 || last_.sregs_at == 0) return std::nullopt;
+  const auto khz = call("KVM_GET_TSC_KHZ", KVM_GET_TSC_KHZ, 0);
+  if (!khz || *khz <= 0) return std::nullopt;
+  set_sregs(last_.sregs);
+  set_core(last_.core);
+  if (!write_back_now()) return std::nullopt;
+  const std::uint64_t now = __rdtsc();
+  const auto ns_since = [&](std::uint64_t then) {
+    return (now - then) / static_cast<unsigned>(*khz) * 1'000'000u;  // to the millisecond is enough
+  };
+  return LastSeen{.core_ns = ns_since(last_.core_at), .system_ns = ns_since(last_.sregs_at)};
 }
 
 // By ioctl where order matters: what goes through kvm_dirty_regs is applied inside KVM_RUN, after

@@ -22,6 +22,12 @@
 
 namespace ringside::kvm {
 
+// What of a vCPU goes on counting in the host while the vCPU is parked.
+struct TimerState {
+  kvm_lapic_state apic{};
+  std::uint64_t deadline = 0;  // IA32_TSC_DEADLINE; 0 when the timer is not armed, or counts in another way
+};
+
 class VcpuFd final : public api::VcpuAccess {
  public:
   // `cpuid` as System::supported_cpuid() gave it; the entries that depend on the vCPU are set here.
@@ -48,15 +54,36 @@ class VcpuFd final : public api::VcpuAccess {
   std::optional<std::uint64_t> time_ns() override;
   Result<void> read(x86::RegGroups groups, x86::RegisterFile& into) override;
   Result<void> write(x86::Reg reg, ByteView value) override;
+  Result<std::uint64_t> msr(std::uint32_t number) override;
+  Result<x86::LocalApic> local_apic() override;
   void set_debug(const api::DebugWish& wish) override;
   Result<void> reinject_int3() override;
   Result<void> reinject_debug_trap(std::uint64_t dr6) override;
+
+  // Gives the vCPU back the state in which it was last seen outside of the guest, for those who look at it;
+  // it cannot go on from there.  How long ago that was, of the general registers and of the rest; nothing
+  // when it has not been seen.  For a vCPU that KVM has reset at a triple fault.
+  struct LastSeen {
+    std::uint64_t core_ns = 0;
+    std::uint64_t system_ns = 0;
+  };
+  std::optional<LastSeen> show_last_seen();
 
   const kvm_sregs& sregs();
   void set_sregs(const kvm_sregs& sregs);
   Result<kvm_mp_state> mp_state();
   // What firmware leaves behind and Linux expects: fast strings on, memory write-back by default.
   Result<void> set_power_on_msrs();
+
+  // vcpu_timers.cpp.  With an in-kernel local APIC only.
+  Result<TimerState> timers();
+  // The timer goes on from `state`; after turn_tsc_back(), since a deadline is a time of that counter.
+  Result<void> set_timers(const TimerState& state);
+  // The guest's time stamp counter by that many ticks.  All vCPUs by the same, before any runs: KVM then
+  // goes on taking their counters for one (Linux 5.16; KVM api, "devices/vcpu.rst" 4.1).
+  Result<void> turn_tsc_back(std::uint64_t ticks);
+  // kvmclock's "host has stopped you" flag, which makes the guest's watchdogs forgive.
+  void tell_of_pause();
   // Registers set before the first run(): KVM's opinion of them now, not at the entry.
   Result<void> write_back_now();
 
@@ -75,7 +102,9 @@ class VcpuFd final : public api::VcpuAccess {
   void arm_debug();
   void wake_from_hlt();
   void collect_synced();
+  void remember();
   Result<void> inject(std::uint32_t control);
+  Result<kvm_lapic_state> lapic();
   Result<std::vector<std::uint8_t>> get_xsave();
   Result<void> set_xsave(std::vector<std::uint8_t>& area);
   Result<void> read_msrs(x86::RegisterFile& into);
@@ -96,6 +125,13 @@ class VcpuFd final : public api::VcpuAccess {
 
   x86::CpuContext context_;  // its core is the vCPU's when core_valid_, the rest when context_valid_
   kvm_sregs sregs_{};
+  // At the last exit that was none of death: what a triple fault leaves behind where KVM keeps nothing.
+  struct Remembered {
+    x86::CoreRegs core;
+    kvm_sregs sregs{};
+    std::uint64_t core_at = 0, sregs_at = 0;  // ticks of the host's counter; 0: never
+  };
+  Remembered last_;
   unsigned sregs_come_ = 0;  // with so many more exits
   bool core_valid_ = false;
   bool core_dirty_ = false;

@@ -79,6 +79,38 @@ Result<void> Vm::set_irq(unsigned gsi, bool level) const {
   return {};
 }
 
+Result<std::uint64_t> Vm::clock_ns() const {
+  kvm_clock_data clock{};
+  RS_TRY(fd_.call("KVM_GET_CLOCK", KVM_GET_CLOCK, &clock));
+  return std::uint64_t{clock.clock};
+}
+
+// Without KVM_CLOCK_REALTIME: that would add the time that has passed on the host's clock.
+Result<void> Vm::set_clock_ns(std::uint64_t now) const {
+  kvm_clock_data clock{};
+  clock.clock = now;
+  RS_TRY(fd_.call("KVM_SET_CLOCK", KVM_SET_CLOCK, &clock));
+  return {};
+}
+
+Result<kvm_ioapic_state> Vm::io_apic() const {
+  kvm_irqchip chip{};
+  chip.chip_id = KVM_IRQCHIP_IOAPIC;
+  RS_TRY(fd_.call("KVM_GET_IRQCHIP", KVM_GET_IRQCHIP, &chip));
+  return chip.chip.ioapic;
+}
+
+Result<kvm_pit_state2> Vm::pit() const {
+  kvm_pit_state2 state{};
+  RS_TRY(fd_.call("KVM_GET_PIT2", KVM_GET_PIT2, &state));
+  return state;
+}
+
+Result<void> Vm::set_pit(const kvm_pit_state2& state) const {
+  RS_TRY(fd_.call("KVM_SET_PIT2", KVM_SET_PIT2, &state));
+  return {};
+}
+
 Result<Fd> Vm::create_vcpu(VcpuId id) const {
   const int number =
       RS_TRY(fd_.call("KVM_CREATE_VCPU", KVM_CREATE_VCPU, static_cast<unsigned long>(id.number)));

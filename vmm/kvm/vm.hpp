@@ -23,6 +23,12 @@ class Vm {
   Result<void> set_memory(unsigned slot, Gpa at, std::uint64_t bytes, void* host,
                           SlotAccess access = SlotAccess::kReadWrite) const;
   Result<void> set_irq(unsigned gsi, bool level) const;
+  // kvmclock in nanoseconds (KVM api 4.29, 4.30), and the PIT (4.71, 4.72).
+  Result<std::uint64_t> clock_ns() const;
+  Result<void> set_clock_ns(std::uint64_t now) const;
+  Result<kvm_ioapic_state> io_apic() const;  // 4.26
+  Result<kvm_pit_state2> pit() const;
+  Result<void> set_pit(const kvm_pit_state2& state) const;
   Result<Fd> create_vcpu(VcpuId id) const;
 
  private:

@@ -13,10 +13,16 @@ KvmMachine::KvmMachine(MachineConfig config, kvm::System system, mem::GuestRam r
     : config_(std::move(config)),
       system_(std::move(system)),
       ram_(std::move(ram)),
-      images_(std::move(images)) {}
+      images_(std::move(images)),
+      time_(config_.boot.vcpus, [this](std::size_t vcpu, TimeKeeper::Work work) {
+        threads_.at(vcpu)->post([work = std::move(work)](api::VcpuAccess& access) mutable {
+          work(static_cast<kvm::VcpuFd&>(access));
+        });
+      }) {}
 
 KvmMachine::~KvmMachine() {
   ended_ = true;
+  time_.leave();
   threads_.clear();
 }
 
@@ -34,6 +40,9 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::create(MachineConfig config) {
   machine->info_.engine = "KVM";
   machine->info_.watches_writes = machine->system_.capabilities().readonly_mem;
   machine->info_.ram_bytes = machine->config_.ram_bytes;
+  for (const mem::GuestRam::Region& region : machine->ram_.regions())
+    machine->info_.ram.push_back({region.begin, region.begin + region.bytes});
+  machine->info_.msrs = RS_TRY(machine->system_.msr_numbers());
   machine->hardware_ = RS_TRY(machine->make_hardware());
   return machine;
 }
@@ -53,7 +62,7 @@ Result<std::unique_ptr<KvmMachine::Hardware>> KvmMachine::make_hardware() {
       .console_waits = config_.console_waits,
       .events = {.on_poweroff = [this] { end(api::GuestEnd::kPowerOff); },
                  .on_reset = [this] { end(api::GuestEnd::kReboot); }},
-      .clock = {},
+      .clock = [this] { return time_.guest_time(); },
   }));
   RS_TRY(make_vcpus(*hardware));
   RS_TRY(load_kernel(*hardware));
@@ -108,10 +117,19 @@ Result<void> KvmMachine::start(api::DebugPolicy& policy, api::MachineListener& l
   install_kick_handler();
   for (auto& fd : hardware_->fds) {
     threads_.push_back(
-        std::make_unique<VcpuThread>(std::move(fd), hardware_->platform->bus(), policy, listener));
+        std::make_unique<VcpuThread>(std::move(fd), hardware_->platform->bus(), policy, listener, &time_));
   }
   hardware_->fds.clear();
+  time_.follow(hardware_->vm);
   return {};
+}
+
+Result<x86::IoApic> KvmMachine::io_apic() const {
+  const kvm_ioapic_state state = RS_TRY(hardware_->vm.io_apic());
+  x86::IoApic chip{.base = state.base_address, .id = state.id, .lines = state.irr};
+  static_assert(std::size(decltype(state.redirtbl){}) == std::tuple_size_v<decltype(chip.redirection)>);
+  for (std::size_t i = 0; i < chip.redirection.size(); ++i) chip.redirection[i] = state.redirtbl[i].bits;
+  return chip;
 }
 
 Result<void> KvmMachine::reset() {
@@ -125,6 +143,7 @@ Result<void> KvmMachine::reset() {
   std::latch replaced(static_cast<std::ptrdiff_t>(threads_.size()));
   for (auto& thread : threads_) thread->post([&replaced](api::VcpuAccess&) { replaced.count_down(); });
   replaced.wait();
+  time_.follow(fresh->vm);
   hardware_ = std::move(fresh);
   return {};
 }

@@ -15,6 +15,7 @@
 #include "vmm/kvm/vcpu_fd.hpp"
 #include "vmm/mem/guest_ram.hpp"
 #include "vmm/run/ram_slots.hpp"
+#include "vmm/run/time_keeper.hpp"
 #include "vmm/run/vcpu_thread.hpp"
 
 namespace ringside::run {
@@ -36,6 +37,7 @@ class KvmMachine final : public api::Machine {
   api::Vcpu& vcpu(VcpuId id) override { return *threads_.at(id.number); }
   PhysicalMemory& memory() override { return ram_; }
   const api::MachineInfo& info() const override { return info_; }
+  Result<x86::IoApic> io_apic() const override;
   Result<void> start(api::DebugPolicy& policy, api::MachineListener& listener) override;
   Result<void> reset() override;
   Result<void> watch_writes(std::span<const GpaRange> pages) override;
@@ -71,6 +73,7 @@ class KvmMachine final : public api::Machine {
   mem::GuestRam ram_;
   boot::BootImages images_;
   api::MachineInfo info_;
+  TimeKeeper time_;
   std::unique_ptr<Hardware> hardware_;
   std::vector<std::unique_ptr<VcpuThread>> threads_;
   api::MachineListener* listener_ = nullptr;

@@ -9,12 +9,21 @@ namespace ringside::run {
 namespace {
 
 // On AMD, KVM has reset the vCPU by the time it says so (Linux arch/x86/kvm/svm/svm.c,
-// shutdown_interception): registers that say nothing must not look like evidence.
-std::string triple_fault_text(const x86::CpuContext& context) {
+// shutdown_interception), and KVM_CAP_X86_TRIPLE_FAULT_EVENT changes nothing about that.  What is shown
+// instead must not look like the fault's own.
+std::string triple_fault_text(kvm::VcpuFd& fd) {
   constexpr std::uint64_t kResetVector = 0xfff0;  // SDM 3A table 9-1
+  const x86::CpuContext& context = fd.context();
   if (context.core.rip != kResetVector || context.cs.base != 0xffff0000) return "triple fault";
-  return "triple fault (this host's KVM has reset the CPU's registers already: they are not those of the "
-         "fault)";
+  const auto seen = fd.show_last_seen();
+  if (!seen)
+    return "triple fault (this host's KVM has reset the CPU's registers already: they are not those of the "
+           "fault)";
+  return fmt::format(
+      "triple fault (this host's KVM has reset the CPU: its registers are those of when it last left the "
+      "guest, "
+      "{} ms before, its control and segment registers {} ms)",
+      seen->core_ns / 1'000'000u, seen->system_ns / 1'000'000u);
 }
 
 api::StopCause cause_of(api::Verdict verdict) {
@@ -35,8 +44,10 @@ api::StopCause cause_of(api::Verdict verdict) {
 }  // namespace
 
 VcpuThread::VcpuThread(std::unique_ptr<kvm::VcpuFd> fd, const dev::Bus& bus, api::DebugPolicy& policy,
-                       api::MachineListener& listener)
-    : fd_(std::move(fd)), bus_(&bus), policy_(policy), listener_(listener), thread_([this] { body(); }) {
+                       api::MachineListener& listener, TimeKeeper* time)
+    : fd_(std::move(fd)), bus_(&bus), policy_(policy), listener_(listener), time_(time), thread_([this] {
+        body();
+      }) {
   ::pthread_setname_np(thread_.native_handle(), fmt::format("vcpu{}", fd_->id().number).c_str());
 }
 
@@ -50,6 +61,7 @@ VcpuThread::~VcpuThread() {
 }
 
 void VcpuThread::run() {
+  if (time_ != nullptr) time_->before_run();
   {
     std::lock_guard lock(mutex_);
     RS_CHECK(order_ == Order::kPark);
@@ -156,10 +168,23 @@ void VcpuThread::attend() {
       }
       return;
     }
-    changed_.wait(lock,
-                  [this] { return attention_.load() || order_ == Order::kRun || order_ == Order::kQuit; });
+    sleep(lock);
     if (retired_ && order_ == Order::kRun) order_ = Order::kPark;
   }
+}
+
+// Parked, until there is something to do.
+void VcpuThread::sleep(std::unique_lock<std::mutex>& lock) {
+  const auto wanted = [this] { return attention_.load() || order_ == Order::kRun || order_ == Order::kQuit; };
+  if (!stand_still_at_) {
+    changed_.wait(lock, wanted);
+    return;
+  }
+  if (changed_.wait_until(lock, *stand_still_at_, wanted)) return;
+  stand_still_at_.reset();
+  lock.unlock();
+  time_->stand_still();
+  lock.lock();
 }
 
 void VcpuThread::enter_guest() {
@@ -209,7 +234,7 @@ bool VcpuThread::handle(kvm::Exit& exit) {
     return follow(verdict, *debug);
   }
   if (std::holds_alternative<kvm::Shutdown>(exit)) {
-    park(api::StopCause::kTripleFault, {}, triple_fault_text(fd_->context()));
+    park(api::StopCause::kTripleFault, {}, triple_fault_text(*fd_));
     return false;
   }
   if (auto* event = std::get_if<kvm::SystemEvent>(&exit)) {
@@ -259,6 +284,9 @@ void VcpuThread::park(api::StopCause cause, api::DebugExit debug, std::string de
     if (order_ == Order::kRun) order_ = Order::kPark;
     pause_wanted_ = false;
   }
+  stand_still_at_.reset();
+  if (time_ != nullptr && time_->parked())
+    stand_still_at_ = std::chrono::steady_clock::now() + TimeKeeper::kPatience;
   listener_.on_stop(std::move(report));
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -19,13 +20,14 @@
 #include "vmm/api/machine.hpp"
 #include "vmm/dev/bus.hpp"
 #include "vmm/kvm/vcpu_fd.hpp"
+#include "vmm/run/time_keeper.hpp"
 
 namespace ringside::run {
 
 class VcpuThread final : public api::Vcpu {
  public:
   VcpuThread(std::unique_ptr<kvm::VcpuFd> fd, const dev::Bus& bus, api::DebugPolicy& policy,
-             api::MachineListener& listener);
+             api::MachineListener& listener, TimeKeeper* time = nullptr);
   ~VcpuThread() override;  // ends the thread, wherever it is
 
   void run() override;
@@ -46,6 +48,7 @@ class VcpuThread final : public api::Vcpu {
 
   void body();
   void attend();
+  void sleep(std::unique_lock<std::mutex>& lock);
   void enter_guest();
   bool handle(kvm::Exit& exit);
   bool follow(api::Verdict verdict, const api::DebugExit& exit);
@@ -59,6 +62,7 @@ class VcpuThread final : public api::Vcpu {
   const dev::Bus* bus_;
   api::DebugPolicy& policy_;
   api::MachineListener& listener_;
+  TimeKeeper* const time_;  // null: time goes on whatever stops
 
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -70,6 +74,7 @@ class VcpuThread final : public api::Vcpu {
   std::atomic<bool> retired_{false};
   std::atomic<std::uint64_t> exits_{0};
   bool write_to_tell_ = false;  // the policy waits for the end of the instruction under way
+  std::optional<std::chrono::steady_clock::time_point> stand_still_at_;  // this thread's: time_ is to be told
   bool running_ = false;  // this thread's own copy of order_ == kRun
 
   std::thread thread_;

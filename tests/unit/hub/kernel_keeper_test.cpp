@@ -35,6 +35,7 @@ class PlacedKernel final : public api::Machine {
   api::Vcpu& vcpu(VcpuId) override { return fake_.vcpu(0); }
   PhysicalMemory& memory() override { return memory_; }
   const api::MachineInfo& info() const override { return info_; }
+  Result<x86::IoApic> io_apic() const override { return x86::IoApic{}; }
   Result<void> start(api::DebugPolicy&, api::MachineListener&) override { return {}; }
   Result<void> watch_writes(std::span<const GpaRange>) override { return {}; }
   Result<void> reset() override { return {}; }
