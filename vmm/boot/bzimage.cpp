@@ -80,6 +80,7 @@ Result<void> cut(BzImage& image, ByteView file) {
                                               file.size(), body + payload + payload_bytes));
   }
   image.setup_header = file.subspan(kSetupHeader, header_end - kSetupHeader);
+  image.setup = file.first(body);
   image.body = file.subspan(body);
   image.payload =
       image.body.subspan(static_cast<std::size_t>(payload), static_cast<std::size_t>(payload_bytes));

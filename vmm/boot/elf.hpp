@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "arch/addr.hpp"
@@ -27,6 +28,8 @@ struct ElfImage {
   std::uint64_t entry_offset = 0;  // from _text
   std::uint64_t file_end = 0;      // what the headers account for; relocations may follow (relocate.hpp)
   Bytes build_id;                  // NT_GNU_BUILD_ID, empty when there is none
+  // XEN_ELFNOTE_PHYS32_ENTRY: where PVH enters the kernel as linked; not checked yet.
+  std::optional<std::uint64_t> pvh_entry;
 };
 
 bool looks_like_elf(ByteView file);

@@ -78,11 +78,12 @@ Result<void> KvmMachine::load_kernel(Hardware& hardware) {
   const boot::BootPlan plan = RS_TRY(boot::place(images_, config_.boot, ram_));
   kvm::VcpuFd& first = *hardware.fds.front();
   kvm_sregs sregs = first.sregs();
-  enter_long_mode(plan.entry, sregs);
+  enter(plan.entry, sregs);
   first.set_sregs(sregs);
   x86::CoreRegs core;
   core.rip = plan.entry.rip;
   core.rflags = plan.entry.rflags;
+  core.gpr[x86::kRbx] = plan.entry.rbx;
   core.gpr[x86::kRsi] = plan.entry.rsi;
   core.gpr[x86::kRsp] = plan.entry.rsp;
   first.set_core(core);
