@@ -4,6 +4,7 @@
 
 #include "vmm/boot/kaslr.hpp"
 #include "vmm/kvm/cpuid.hpp"
+#include "vmm/run/bios_call.hpp"
 #include "vmm/run/entry_registers.hpp"
 #include "vmm/run/kick.hpp"
 
@@ -33,6 +34,11 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::create(MachineConfig config) {
       new KvmMachine(std::move(config), std::move(system), std::move(ram), std::move(images)));
   machine->info_.engine = "KVM";
   machine->info_.ram_bytes = machine->config_.ram_bytes;
+  if (machine->config_.boot.mode == boot::BootMode::kReal) {
+    machine->bios_ = std::make_unique<dev::Bios>(dev::Bios::Config{.ram_bytes = machine->config_.ram_bytes,
+                                                                   .console = machine->config_.console,
+                                                                   .seconds_of_day = {}});
+  }
   machine->hardware_ = RS_TRY(machine->make_hardware());
   return machine;
 }
@@ -108,9 +114,11 @@ Result<void> KvmMachine::load_kernel(Hardware& hardware) {
 Result<void> KvmMachine::start(api::DebugPolicy& policy, api::MachineListener& listener) {
   listener_ = &listener;
   install_kick_handler();
+  VcpuThread::FirmwareCall firmware;
+  if (bios_) firmware = [this](api::VcpuAccess& vcpu) { serve_bios_call(*bios_, vcpu, ram_); };
   for (auto& fd : hardware_->fds) {
     threads_.push_back(
-        std::make_unique<VcpuThread>(std::move(fd), hardware_->platform->bus(), policy, listener));
+        std::make_unique<VcpuThread>(std::move(fd), hardware_->platform->bus(), policy, listener, firmware));
   }
   hardware_->fds.clear();
   return {};
@@ -118,6 +126,7 @@ Result<void> KvmMachine::start(api::DebugPolicy& policy, api::MachineListener& l
 
 Result<void> KvmMachine::reset() {
   RS_TRY(ram_.clear());
+  if (bios_) bios_->reset();
   std::unique_ptr<Hardware> fresh = RS_TRY(make_hardware());
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     threads_[i]->replace(std::move(fresh->fds[i]), fresh->platform->bus());

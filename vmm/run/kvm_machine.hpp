@@ -11,6 +11,7 @@
 
 #include "vmm/api/machine.hpp"
 #include "vmm/boot/load.hpp"
+#include "vmm/dev/bios.hpp"
 #include "vmm/dev/platform.hpp"
 #include "vmm/kvm/vcpu_fd.hpp"
 #include "vmm/mem/guest_ram.hpp"
@@ -66,6 +67,7 @@ class KvmMachine final : public api::Machine {
   mem::GuestRam ram_;
   boot::BootImages images_;
   api::MachineInfo info_;
+  std::unique_ptr<dev::Bios> bios_;  // only for a kernel that is entered in real mode
   std::unique_ptr<Hardware> hardware_;
   std::vector<std::unique_ptr<VcpuThread>> threads_;
   api::MachineListener* listener_ = nullptr;

@@ -24,8 +24,11 @@ namespace ringside::run {
 
 class VcpuThread final : public api::Vcpu {
  public:
+  // Answers an `out` to the firmware's port once the instruction is done (bios.hpp).  Thread: the vCPU's.
+  using FirmwareCall = std::function<void(api::VcpuAccess&)>;
+
   VcpuThread(std::unique_ptr<kvm::VcpuFd> fd, const dev::Bus& bus, api::DebugPolicy& policy,
-             api::MachineListener& listener);
+             api::MachineListener& listener, FirmwareCall firmware = {});
   ~VcpuThread() override;  // ends the thread, wherever it is
 
   void run() override;
@@ -50,6 +53,7 @@ class VcpuThread final : public api::Vcpu {
   bool handle(kvm::Exit& exit);
   bool follow(api::Verdict verdict, const api::DebugExit& exit);
   void handle_port(const kvm::PortIo& io);
+  bool call_firmware();
   void handle_mmio(const kvm::Mmio& access);
   void park(api::StopCause cause, api::DebugExit debug, std::string detail);
   void attract();
@@ -58,6 +62,7 @@ class VcpuThread final : public api::Vcpu {
   const dev::Bus* bus_;
   api::DebugPolicy& policy_;
   api::MachineListener& listener_;
+  const FirmwareCall firmware_;  // empty: there is none
 
   std::mutex mutex_;
   std::condition_variable changed_;
