@@ -26,7 +26,7 @@ struct BiosRegs {
   std::uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0, esi = 0, edi = 0, ebp = 0;
   std::uint16_t es = 0;
   bool carry = false;
-  std::optional<bool> zero;  // nothing: as it was
+  std::optional<bool> zero = {};  // nothing: as it was
 };
 
 class Bios {
