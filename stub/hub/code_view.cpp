@@ -12,8 +12,7 @@ constexpr std::uint64_t kSegmentBytes = 0x10000;
 // The vCPU's own segment, if it is one with a base and the place is inside.
 void put_into_segment(CodeView& view, const x86::CpuContext& cpu) {
   const bool based = cpu.code_size() != CodeSize::k64 && cpu.cs.base != 0;
-  const bool inside =
-      cpu.code_size() == CodeSize::k32 || view.at.value - cpu.cs.base < kSegmentBytes;
+  const bool inside = cpu.code_size() == CodeSize::k32 || view.at.value - cpu.cs.base < kSegmentBytes;
   if (!based || !inside || view.size != cpu.code_size()) return;
   view.base = cpu.cs.base;
   view.selector = cpu.cs.selector;

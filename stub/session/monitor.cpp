@@ -186,7 +186,8 @@ void MonitorCommands::examine(std::string_view arguments) {
   auto place = parse_code_place(where);
   if (!size || count == 0 || count > kMost || !place) {
     refuse(
-        "use: monitor x/Ni [ADDRESS], with N up to 1000 and the address as 0x…, decimal or CS:IP; i16, i32 or "
+        "use: monitor x/Ni [ADDRESS], with N up to 1000 and the address as 0x…, decimal or CS:IP; i16, i32 "
+        "or "
         "i64 instead of i for code of another mode");
     return;
   }

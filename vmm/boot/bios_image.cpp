@@ -31,9 +31,9 @@ Bytes data_area() {
   store(&area[0x0e], static_cast<std::uint16_t>(mem::kEbda.value >> 4));
   store(&area[0x10], std::uint16_t{0x0202});  // equipment: coprocessor, one serial port
   store(&area[0x13], mem::kConventionalKiB);
-  area[0x49] = 3;                             // video mode
-  store(&area[0x63], std::uint16_t{0x3d4});   // port of the CRT controller
-  store(&area[0x85], std::uint16_t{16});      // lines of a character
+  area[0x49] = 3;                            // video mode
+  store(&area[0x63], std::uint16_t{0x3d4});  // port of the CRT controller
+  store(&area[0x85], std::uint16_t{16});     // lines of a character
   return area;
 }
 

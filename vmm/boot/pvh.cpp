@@ -46,8 +46,8 @@ Result<std::uint64_t> pvh_entry_offset(const ElfImage& elf) {
   }
   const std::uint64_t offset = *elf.pvh_entry - elf.linked_at.value;
   if (offset >= elf.image_bytes) {
-    return fail(Errc::kMalformed, fmt::format("is damaged: its PVH entry, {:#x}, is outside of what it loads",
-                                              *elf.pvh_entry));
+    return fail(Errc::kMalformed,
+                fmt::format("is damaged: its PVH entry, {:#x}, is outside of what it loads", *elf.pvh_entry));
   }
   return offset;
 }

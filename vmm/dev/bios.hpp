@@ -59,8 +59,8 @@ class Bios {
 
   const Config config_;
   std::mutex mutex_;
-  std::string line_;                  // of the console, not yet ended
-  std::uint16_t cursor_ = 0;          // row, column
+  std::string line_;                   // of the console, not yet ended
+  std::uint16_t cursor_ = 0;           // row, column
   std::bitset<256 * 256> complained_;  // by vector and AH
 };
 

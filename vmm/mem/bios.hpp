@@ -16,12 +16,14 @@ inline constexpr std::uint16_t kBiosSegment = 0xf000;
 inline constexpr std::uint16_t kBiosStubs = 0xe000;
 inline constexpr std::uint16_t kBiosStubBytes = 4;
 inline constexpr unsigned kVectors = 256;
-inline constexpr std::uint16_t kBiosOutBytes = 2;  // IP is so far behind a stub's begin when the call is served
-inline constexpr std::uint16_t kBiosCall = 0xb2;   // the port
+inline constexpr std::uint16_t kBiosOutBytes =
+    2;  // IP is so far behind a stub's begin when the call is served
+inline constexpr std::uint16_t kBiosCall = 0xb2;             // the port
 inline constexpr std::uint16_t kBiosConfiguration = 0xe400;  // what int 15h AH=c0 points to
 inline constexpr std::uint16_t kBiosReset = 0xfff0;          // the reset vector's offset
 static_assert(kBiosStubs + kVectors * kBiosStubBytes <= kBiosConfiguration);
 
-inline constexpr std::uint16_t kConventionalKiB = 639;  // below the extended BIOS data area (layout.hpp kEbda)
+inline constexpr std::uint16_t kConventionalKiB =
+    639;  // below the extended BIOS data area (layout.hpp kEbda)
 
 }  // namespace ringside::mem

@@ -31,8 +31,7 @@ TEST(CodeView, InRealModeTheNextInstructionIsInItsSegment) {
 }
 
 TEST(CodeView, ALinearAddressOutsideOfTheSegmentStandsAlone) {
-  EXPECT_EQ(view_of({.at = 0x10300}, real_mode()).label(Gva{0x100}),
-            "0x10300 1020:0100");
+  EXPECT_EQ(view_of({.at = 0x10300}, real_mode()).label(Gva{0x100}), "0x10300 1020:0100");
   const CodeView view = view_of({.at = 0xfe054}, real_mode());
   EXPECT_EQ(view.label(view.offset()), "0xfe054");
 }

@@ -83,7 +83,8 @@ TEST_F(BiosServices, A20IsOpenAndStaysSo) {
 }
 
 TEST_F(BiosServices, WhatIsNotThereIsRefusedInItsOwnWords) {
-  for (const std::uint32_t eax : {0x0800u, 0x4100u, 0x4800u, 0x0201u}) EXPECT_TRUE(call(0x13, eax).carry) << eax;
+  for (const std::uint32_t eax : {0x0800u, 0x4100u, 0x4800u, 0x0201u})
+    EXPECT_TRUE(call(0x13, eax).carry) << eax;
   EXPECT_TRUE(call(0x15, 0x5300).carry);
   EXPECT_TRUE(call(0x15, 0xe980).carry);
   EXPECT_NE(call(0x10, 0x4f00).eax, 0x4fu);

@@ -185,6 +185,93 @@ TEST_F(BootWays, SetupCodeLargerThanItsHalfOfTheSegmentIsDamage) {
   EXPECT_THAT(error_of(kernel, BootMode::kReal), HasSubstr("claims 33280 bytes of real-mode code"));
 }
 
+constexpr BootMode kAllModes[] = {BootMode::kReal, BootMode::kEntry32, BootMode::kEntry64, BootMode::kElf,
+                                  BootMode::kPvh};
+
+bool is_one_sentence(const std::string& error) {
+  return !error.empty() && error.size() < 400 && error.find('\n') == error.npos;
+}
+
+TEST_F(BootWays, AKernelCutShortAnywhereIsOneErrorInEveryWay) {
+  const Bytes elf = test::with_pvh_entry(test::elf_file(), test::kLinked + 0x80);
+  const Bytes bzimage = test::bzimage(test::lz4_payload(elf));
+  for (const BootMode mode : kAllModes) {
+    for (std::size_t size = 1; size < bzimage.size(); size += size < 0x300 ? 1 : 61) {
+      const std::string error = error_of(ByteView(bzimage).first(size), mode);
+      ASSERT_TRUE(is_one_sentence(error)) << name_of(mode) << " cut to " << size << ": " << error;
+    }
+    if (unpacks_itself(mode)) continue;
+    for (std::size_t size = 1; size < elf.size(); size += size < 0x300 ? 1 : 61) {
+      const std::string error = error_of(ByteView(elf).first(size), mode);
+      ASSERT_TRUE(is_one_sentence(error)) << name_of(mode) << " cut to " << size << ": " << error;
+    }
+  }
+}
+
+TEST_F(BootWays, AHeaderThatLiesAboutSizesIsOneErrorInEveryWay) {
+  struct Lie {
+    const char* field;
+    std::size_t at;
+    std::uint64_t value;
+    std::size_t bytes;
+    const char* error;
+  };
+  constexpr Lie kLies[] = {
+      {"setup_sects", 0x1f1, 255, 1, "truncated"},
+      {"syssize", 0x1f4, 0xffffffff, 4, "truncated"},
+      {"init_size", 0x260, 0, 4, "init_size"},
+      {"init_size", 0x260, 0x1000, 4, "init_size"},
+      {"init_size", 0x260, 0xffffffff, 4, "init_size"},
+      {"init_size", 0x260, 0x40000000, 4, "does not fit in 256 MiB"},
+      {"payload_offset", 0x248, 0xfffffff0, 4, "truncated"},
+      {"payload_length", 0x24c, 0xffffffff, 4, "truncated"},
+      {"pref_address", 0x258, 0, 8, "pref_address"},
+      {"pref_address", 0x258, 0x1000001, 8, "pref_address"},
+      {"pref_address", 0x258, 0xffffffffffe00000, 8, "pref_address"},
+      {"kernel_alignment", 0x230, 0x12345, 4, "alignment"},
+      {"kernel_alignment", 0x230, 0x80000000, 4, "pref_address"},
+      {"cmdline_size", 0x238, 0, 4, "command line has 5 bytes, and this kernel takes 0"},
+      {"initrd_addr_max", 0x22c, 0, 4, "below this kernel's limit"},
+      {"initrd_addr_max", 0x22c, 0x1000000, 4, "below this kernel's limit"},
+  };
+  add_initrd();
+  spec_.cmdline = "quiet";
+  const Bytes kernel =
+      test::bzimage(test::lz4_payload(test::with_pvh_entry(test::elf_file(), test::kLinked + 0x80)));
+  for (const Lie& lie : kLies) {
+    Bytes lying = kernel;
+    for (std::size_t i = 0; i < lie.bytes; ++i)
+      lying[lie.at + i] = static_cast<std::uint8_t>(lie.value >> (8 * i));
+    for (const BootMode mode : kAllModes) {
+      const bool only_for_unpacking = std::string_view(lie.error).starts_with("does not fit");
+      if (only_for_unpacking && !unpacks_itself(mode)) continue;
+      const std::string error = error_of(lying, mode);
+      EXPECT_THAT(error, HasSubstr(lie.error)) << lie.field << " in mode " << name_of(mode);
+      EXPECT_TRUE(is_one_sentence(error)) << error;
+    }
+  }
+  std::filesystem::remove(*spec_.initrd);
+}
+
+TEST_F(BootWays, ACommandLineTooLongIsAnErrorInEveryWay) {
+  spec_.cmdline = std::string(2048, 'a');
+  const Bytes kernel =
+      test::bzimage(test::lz4_payload(test::with_pvh_entry(test::elf_file(), test::kLinked + 0x80)));
+  for (const BootMode mode : kAllModes)
+    EXPECT_THAT(error_of(kernel, mode), HasSubstr("2048 bytes, and this kernel takes 2047")) << name_of(mode);
+}
+
+TEST_F(BootWays, AnInitrdBeyondRamIsAnErrorInEveryWay) {
+  spec_.initrd = file_.string() + ".initrd";
+  std::ofstream(*spec_.initrd) << "x";
+  std::filesystem::resize_file(*spec_.initrd, 255 * kMiB);
+  const Bytes kernel =
+      test::bzimage(test::lz4_payload(test::with_pvh_entry(test::elf_file(), test::kLinked + 0x80)));
+  for (const BootMode mode : kAllModes)
+    EXPECT_THAT(error_of(kernel, mode), HasSubstr("the initrd of 255 MiB does not fit")) << name_of(mode);
+  std::filesystem::remove(*spec_.initrd);
+}
+
 TEST_F(BootWays, WhereTheKernelUnpacksItselfKaslrOffIsSaidOnItsCommandLine) {
   spec_.kaslr.kind = KaslrPolicy::Kind::kOff;
   spec_.cmdline = "quiet";
