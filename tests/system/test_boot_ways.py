@@ -138,6 +138,15 @@ class Walk(case.Case):
             gdb.run("delete")
             self.assertIn("iretw", gdb.run("rs-si"))  # the service is done by the end of the step
             self.assertIn(" 1000:", gdb.run("rs-si"))
+            # intcall's int, met again: a step goes into the service, and the flags that it saved have no TF.
+            call = self.call_before(gdb)
+            self.assertRegex(gdb.run(f"rs-until {call:#x}", 60), r"int \$0x")
+            self.assertIn(" f000:e0", gdb.run("rs-si"))
+            flags = self.number(gdb, "*(unsigned short *)($ss_base + ($rsp & 0xffff) + 4)")
+            self.assertEqual(flags & 0x100, 0)
+            self.assertIn(f"{call + 2:#x} 1000:", gdb.run(f"rs-until {call + 2:#x}", 60))
+            self.assertRegex(gdb.run(f"rs-until {call:#x}", 60), r"int \$0x")
+            self.assertIn(f"{call + 2:#x} 1000:", gdb.run("rs-ni", 60))
             # protected_mode_jump: mov %edx,%cr0; ljmpl
             switch = self.find(gdb, 0x10000, 0x18000, "0x0f,0x22,0xc2,0x66,0xea")
             self.assertRegex(gdb.run(f"rs-until {switch:#x}", 60), r"movl %edx, %cr0")
@@ -154,6 +163,10 @@ class Walk(case.Case):
             self.assertNotEqual(self.number(gdb, "$efer") & 0x400, 0)
             gdb.run("hbreak start_kernel")
             self.assertRegex(gdb.run("continue", 60), r"Breakpoint \d+, start_kernel")
+
+    def call_before(self, gdb: Gdb) -> int:
+        """Linear address of the `int` behind which the CPU stands."""
+        return self.number(gdb, "($cs_base + $rip)") - 2
 
     def number(self, gdb: Gdb, expression: str) -> int:
         return int(gdb.run(f"output/x (long){expression}"), 16)
