@@ -142,7 +142,7 @@ class Walk(case.Case):
             call = self.call_before(gdb)
             self.assertRegex(gdb.run(f"rs-until {call:#x}", 60), r"int \$0x")
             self.assertIn(" f000:e0", gdb.run("rs-si"))
-            flags = self.number(gdb, "*(unsigned short *)($ss_base + ($rsp & 0xffff) + 4)")
+            flags = self.number(gdb, "*(unsigned short *)($ss_base + ((long)$rsp & 0xffff) + 4)")
             self.assertEqual(flags & 0x100, 0)
             self.assertIn(f"{call + 2:#x} 1000:", gdb.run(f"rs-until {call + 2:#x}", 60))
             self.assertRegex(gdb.run(f"rs-until {call:#x}", 60), r"int \$0x")
@@ -166,7 +166,7 @@ class Walk(case.Case):
 
     def call_before(self, gdb: Gdb) -> int:
         """Linear address of the `int` behind which the CPU stands."""
-        return self.number(gdb, "($cs_base + $rip)") - 2
+        return self.number(gdb, "($cs_base + (long)$rip)") - 2
 
     def number(self, gdb: Gdb, expression: str) -> int:
         return int(gdb.run(f"output/x (long){expression}"), 16)
