@@ -2,8 +2,9 @@
 #include <fstream>
 #include <latch>
 
-#include <gtest/gtest.h>
 #include <unistd.h>
+
+#include <gtest/gtest.h>
 
 #include "tests/kvm/tiny_machine.hpp"
 #include "tests/unit/vmm/images.hpp"
@@ -80,8 +81,8 @@ class BiosCall : public testing::Test {
 };
 
 // mov $0xe820,%eax; xor %ebx,%ebx; mov $20,%ecx; mov $SMAP,%edx; mov $0x4000,%di; stc; int $0x15
-const Code kAskForMap{0x66, 0xb8, 0x20, 0xe8, 0,    0,    0x66, 0x31, 0xdb, 0x66, 0xb9, 20,   0,
-                      0,    0,    0x66, 0xba, 0x50, 0x41, 0x4d, 0x53, 0xbf, 0,    0x40, 0xf9, 0xcd, 0x15};
+const Code kAskForMap{0x66, 0xb8, 0x20, 0xe8, 0,    0,    0x66, 0x31, 0xdb, 0x66, 0xb9, 20,   0,   0,
+                      0,    0x66, 0xba, 0x50, 0x41, 0x4d, 0x53, 0xbf, 0,    0x40, 0xf9, 0xcd, 0x15};
 
 TEST_F(BiosCall, ThroughTheInterruptTableAndBackWithRegistersMemoryAndCarry) {
   Code code = kAskForMap;
