@@ -24,7 +24,7 @@ class OtherWaysIn(Ways):
                 self.elf(suite)
 
     def test_pvh_of_sid(self) -> None:
-        self.pvh("sid")
+        self.assertEqual(self.pvh("sid", "--kaslr=0x2000000"), 0x2000000)
 
     def test_pvh_of_a_vmlinux(self) -> None:
         self.assertEqual(self.pvh(kernels.stripped_vmlinux()), 0)

@@ -82,9 +82,9 @@ class Ways(case.Case):
         self.assertEqual(boot.registers.mode, 64)
         self.assertEqual(boot.text, LINK_TEXT + 0x1C000000)
 
-    def pvh(self, kernel: str | Path) -> int:
+    def pvh(self, kernel: str | Path, *options: str) -> int:
         """Returns the slide."""
-        regs = (boot := self.boot("pvh", kernel)).registers
+        regs = (boot := self.boot("pvh", kernel, *options)).registers
         self.assertEqual((regs.mode, regs["cs"], regs["rbx"]), (32, 0x10, 0x8000))
         slide = boot.text - LINK_TEXT
         self.assertIn(regs["rip"] - 0x1000000 - slide, range(0x8000000))  # in the image, which has moved as one
@@ -115,7 +115,7 @@ class WaysIn(Ways):
         self.pvh("6.1")
 
     def test_pvh_of_the_payload_of_6_12(self) -> None:
-        self.pvh("6.12")
+        self.assertEqual(self.pvh("6.12", "--kaslr=0x3600000"), 0x3600000)
 
 
 class FirstWords(case.Case):

@@ -215,6 +215,7 @@ Result<Placed> place_vmlinux(const Placing& p, const ElfImage& elf, BootPlan& pl
   if (auto moved = relocate(p.parts.relocations, *window, elf.text, position.slide); !moved) {
     return about(p.parts.name, moved.error());
   }
+  if (p.spec.mode == BootMode::kPvh) move_pvh_note(elf, *window, position.at + entry);
   plan.kernel = KernelPlacement{position.at, elf.text + position.slide, position.slide, elf.image_bytes};
   plan.build_id = elf.build_id;
   spdlog::debug("boot: _text at {:#x}, physical {:#x}, slide {:#x}", plan.kernel->text.value,

@@ -1,5 +1,7 @@
 #include "vmm/boot/pvh.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "vmm/boot/protected_mode.hpp"
@@ -39,17 +41,27 @@ static_assert(sizeof(StartInfo) == 56 && sizeof(Module) == 32 && sizeof(MemoryEn
 }  // namespace
 
 Result<std::uint64_t> pvh_entry_offset(const ElfImage& elf) {
-  if (!elf.pvh_entry) {
+  if (!elf.pvh) {
     return fail(Errc::kUnsupported,
                 "has no PVH entry (no ELF note XEN_ELFNOTE_PHYS32_ENTRY): use --boot=elf, or build it with "
                 "CONFIG_PVH=y");
   }
-  const std::uint64_t offset = *elf.pvh_entry - elf.linked_at.value;
+  const std::uint64_t offset = elf.pvh->entry - elf.linked_at.value;
   if (offset >= elf.image_bytes) {
     return fail(Errc::kMalformed,
-                fmt::format("is damaged: its PVH entry, {:#x}, is outside of what it loads", *elf.pvh_entry));
+                fmt::format("is damaged: its PVH entry, {:#x}, is outside of what it loads", elf.pvh->entry));
   }
   return offset;
+}
+
+void move_pvh_note(const ElfImage& elf, MutableByteView image, Gpa entry) {
+  for (const ElfSegment& segment : elf.segments) {
+    const std::uint64_t in_segment = elf.pvh->offset - segment.offset;
+    if (in_segment >= segment.file_bytes || segment.file_bytes - in_segment < elf.pvh->bytes) continue;
+    const std::uint64_t at = segment.linked_at - elf.linked_at + in_segment;
+    std::copy_n(bytes_of(entry.value).begin(), elf.pvh->bytes,
+                image.begin() + static_cast<std::ptrdiff_t>(at));
+  }
 }
 
 Result<EntryState> prepare_pvh(mem::GuestRam& ram, const PvhBoot& boot) {

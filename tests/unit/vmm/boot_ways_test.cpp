@@ -121,6 +121,23 @@ TEST_F(BootWays, PvhMovesPhysicalAndVirtualAddressesAsOne) {
   EXPECT_THAT(error_of(kernel, BootMode::kPvh), HasSubstr("does not fit in 256 MiB"));
 }
 
+// Newer kernels compare it with where they run.
+TEST_F(BootWays, TheAddressInAPvhNoteMovesWithTheKernel) {
+  Bytes elf = test::elf_file();
+  constexpr std::size_t kInText = 0x800;
+  test::put(elf, 0x40 + 112, test::phdr(PT_NOTE, test::kTextInFile + kInText, 0, 0, 20, 0));
+  test::put(elf, test::kTextInFile + kInText, Elf64_Nhdr{4, 4, 18});
+  std::memcpy(&elf[test::kTextInFile + kInText + 12], "Xen", 4);
+  test::put(elf, test::kTextInFile + kInText + 16, static_cast<std::uint32_t>(test::kLinked + 0x80));
+  test::append(elf, test::three_lists());
+  spec_.kaslr = {KaslrPolicy::Kind::kFixed, 0x4000000, {}};
+  const auto plan = enter(test::bzimage(test::lz4_payload(elf)), BootMode::kPvh);
+  ASSERT_TRUE(plan) << plan.error().text;
+  EXPECT_EQ(plan->entry.rip, test::kLinked + 0x4000080);
+  EXPECT_EQ(at<std::uint32_t>(plan->kernel->phys_text + kInText + 16), plan->entry.rip);
+  EXPECT_EQ(at<std::uint32_t>(plan->kernel->phys_text + kInText + 20), 0x11111111u);
+}
+
 TEST_F(BootWays, AKernelWithoutAPvhEntryIsNamedWithWhatItLacks) {
   EXPECT_THAT(error_of(test::elf_file(), BootMode::kPvh), HasSubstr("no PVH entry"));
   const Bytes outside = test::with_pvh_entry(test::elf_file(), test::kLinked + test::kImageBytes);
