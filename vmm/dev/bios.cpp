@@ -127,11 +127,24 @@ void Bios::write(char character) {
     if (!line_.empty()) line_.pop_back();
     return;
   }
+  if (character == '\n') line_ += '\r';  // as the serial port has it
+  const bool begins = line_.empty();
   line_ += character;
-  if (character != '\n' && line_.size() < kLongestLine) return;
-  if (character == '\n') line_.insert(line_.size() - 1, 1, '\r');  // as the serial port has it
-  if (config_.console) config_.console(line_);
+  if (character == '\n' || line_.size() >= kLongestLine) {
+    flush_line();
+  } else if (begins && config_.console_waits) {
+    config_.console_waits();
+  }
+}
+
+void Bios::flush_line() {
+  if (config_.console && !line_.empty()) config_.console(line_);
   line_.clear();
+}
+
+void Bios::flush() {
+  const std::lock_guard lock(mutex_);
+  flush_line();
 }
 
 // No disk, and so no enhanced disk drive services either.

@@ -34,12 +34,15 @@ class Bios {
   struct Config {
     std::uint64_t ram_bytes = 0;
     std::function<void(std::string_view)> console;
+    std::function<void()> console_waits;            // a line has begun: flush() soon
     std::function<std::uint32_t()> seconds_of_day;  // local time; empty: the host's UTC
   };
   explicit Bios(Config config);
 
   // Interrupt `vector`, called in real mode.
   void call(std::uint8_t vector, BiosRegs& regs, PhysicalMemory& memory);
+  // A line that has no end yet goes to the console, too.  Any thread.
+  void flush();
   // Power-on state.
   void reset();
 
@@ -56,6 +59,7 @@ class Bios {
   Answer memory_size(BiosRegs& regs) const;
   static Answer a20(BiosRegs& regs);
   void write(char character);
+  void flush_line();
 
   const Config config_;
   std::mutex mutex_;

@@ -35,8 +35,11 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::create(MachineConfig config) {
   machine->info_.engine = "KVM";
   machine->info_.ram_bytes = machine->config_.ram_bytes;
   if (machine->config_.boot.mode == boot::BootMode::kReal) {
-    machine->bios_ = std::make_unique<dev::Bios>(dev::Bios::Config{
-        .ram_bytes = machine->config_.ram_bytes, .console = machine->config_.console, .seconds_of_day = {}});
+    machine->bios_ =
+        std::make_unique<dev::Bios>(dev::Bios::Config{.ram_bytes = machine->config_.ram_bytes,
+                                                      .console = machine->config_.console,
+                                                      .console_waits = machine->config_.console_waits,
+                                                      .seconds_of_day = {}});
   }
   machine->hardware_ = RS_TRY(machine->make_hardware());
   return machine;

@@ -41,7 +41,10 @@ class KvmMachine final : public api::Machine {
 
   // Console input; returns how much was taken.
   std::size_t type(std::string_view input) { return hardware_->platform->type(input); }
-  void flush_console() { hardware_->platform->flush(); }
+  void flush_console() {
+    if (bios_) bios_->flush();
+    hardware_->platform->flush();
+  }
 
   // To be called about once a second: finds out that every vCPU is in hlt with interrupts off, from which
   // nothing wakes it (Linux: "System halted"), and reports GuestEnd::kHalt.  Costs nothing while any runs.

@@ -26,8 +26,10 @@ class BiosServices : public testing::Test {
   static constexpr std::uint64_t kRam = 256 * kMiB;
   static constexpr Gpa kBuffer{0x210};  // 0020:0010
   std::string printed_;
+  int lines_begun_ = 0;
   Bios bios_{{.ram_bytes = kRam,
               .console = [this](std::string_view text) { printed_ += text; },
+              .console_waits = [this] { ++lines_begun_; },
               .seconds_of_day = [] { return 43200u; }}};
   fakes::ArrayMemory memory_{0x1000};
 };
@@ -110,6 +112,13 @@ TEST_F(BiosServices, TextGoesToTheConsoleLineByLine) {
   EXPECT_EQ(printed_, "");
   call(0x10, 0x0e0a);
   EXPECT_EQ(printed_, "Probing EDD\r\n");
+}
+
+TEST_F(BiosServices, APromptIsSeenWhenSomebodyFlushes) {
+  for (const char c : std::string_view("ok? ")) call(0x10, 0x0e00u | static_cast<std::uint8_t>(c));
+  EXPECT_EQ(lines_begun_, 1);
+  bios_.flush();
+  EXPECT_EQ(printed_, "ok? ");
 }
 
 TEST_F(BiosServices, TextWithoutAnEndIsBounded) {
