@@ -130,6 +130,12 @@ TEST_F(BiosCall, AnOutToItsPortFromElsewhereIsNoCall) {
   EXPECT_EQ(run_to(kSetup + 0x26c + 5).context.core.gpr[x86::kRax], 0xe820u);
 }
 
+TEST_F(BiosCall, AStringToItsPortIsNoCall) {
+  // mov $0xb2,%dx; mov $1000,%cx; rep outsb; nop; jmp to the nop
+  boot({0xba, 0xb2, 0, 0xb9, 0xe8, 0x03, 0xf3, 0x6e, 0x90, 0xeb, 0xfd});
+  EXPECT_EQ(run_to(kSetup + 0x26c + 8).context.core.gpr[x86::kRcx] & 0xffff, 0u);
+}
+
 TEST_F(BiosCall, TextIsOnTheConsole) {
   // mov $0x0e48,%ax; int $0x10; mov $0x0e0a,%ax; int $0x10; nop; jmp to the nop
   boot({0xb8, 0x48, 0x0e, 0xcd, 0x10, 0xb8, 0x0a, 0x0e, 0xcd, 0x10, 0x90, 0xeb, 0xfd});

@@ -221,11 +221,15 @@ void VcpuThread::handle_port(const kvm::PortIo& io) {
 }
 
 // The instruction is finished first (KVM api 5): that may be the end of a single step, which then has the
-// call's results in its registers.
+// call's results in its registers.  Further I/O of the same instruction is a string's, and no call.
 bool VcpuThread::call_firmware() {
   fd_->run_page().immediate_exit = 1;
   kvm::Exit exit = fd_->run();
   fd_->run_page().immediate_exit = 0;
+  if (const auto* more = std::get_if<kvm::PortIo>(&exit)) {
+    handle_port(*more);
+    return true;
+  }
   firmware_(*fd_);
   return handle(exit);
 }
