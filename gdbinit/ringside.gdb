@@ -131,6 +131,132 @@ class RsComm(gdb.Function):
         return int.from_bytes(name.string().encode()[:8], "little")
 
 
+def rs_code(arguments="1i"):
+    """What monitor x/… says: a list of (linear address, the rest of the line)."""
+    lines = []
+    for line in gdb.execute("monitor x/" + arguments, to_string=True).splitlines():
+        if found := re.match(r"(0x[0-9a-f]+)(?: [0-9a-f]{4}:[0-9a-f]{4})?:\t(.*)", line):
+            lines.append((int(found[1], 16), found[2], line))
+    if not lines:
+        raise gdb.GdbError("the monitor shows no code there")
+    return lines
+
+
+def rs_linear(text):
+    """CS:IP in hex as real mode has it, or anything gdb can evaluate, as a linear address."""
+    if far := re.fullmatch(r"\s*(?:0x)?([0-9a-fA-F]{1,4}):(?:0x)?([0-9a-fA-F]{1,4})\s*", text):
+        return int(far[1], 16) * 16 + int(far[2], 16)
+    return int(gdb.parse_and_eval(text)) & 0xFFFFFFFFFFFFFFFF
+
+
+def rs_go_to(linear):
+    """Runs to a linear address, whatever gdb believes of $pc."""
+    there = gdb.Breakpoint("*%#x" % linear, type=gdb.BP_HARDWARE_BREAKPOINT, internal=True)
+    there.silent = True
+    try:
+        gdb.execute("continue", to_string=True)
+    finally:
+        if there.is_valid():
+            there.delete()
+
+
+class RsReal(gdb.Command):
+    """rs-real [on|off]: show the next instruction at each stop as the CPU would decode it.
+gdb itself takes all code for 64-bit code, and $pc for its address: in 16-bit and 32-bit code its x/i, display/i and ni
+are wrong, and where CS has a base so is break *$pc. Beside this there are rs-x, rs-si, rs-ni, rs-break and rs-until."""
+
+    def __init__(self):
+        super().__init__("rs-real", gdb.COMMAND_STATUS)
+        self.on = False
+
+    def invoke(self, argument, from_tty):
+        wanted = {"": True, "on": True, "off": False}.get(argument.strip())
+        if wanted is None:
+            raise gdb.GdbError("use: rs-real on, or rs-real off")
+        if wanted != self.on:
+            (gdb.events.stop.connect if wanted else gdb.events.stop.disconnect)(self.show)
+            self.on = wanted
+        if wanted and gdb.selected_inferior().pid:
+            self.show()
+
+    def show(self, event=None):
+        try:
+            print(rs_code()[0][2])
+        except (gdb.error, gdb.GdbError) as problem:
+            print(problem)
+
+
+class RsX(gdb.Command):
+    """rs-x [COUNT] [ADDRESS|CS:IP]: instructions in the CPU's present mode, by default those that come next."""
+
+    def __init__(self):
+        super().__init__("rs-x", gdb.COMMAND_DATA)
+
+    def invoke(self, argument, from_tty):
+        words = argument.split()
+        count = words.pop(0) if words and words[0].isdigit() else "8"
+        place = " ".join(words)
+        if place and ":" not in place:
+            place = "%#x" % rs_linear(place)
+        for _, _, line in rs_code("%si %s" % (count, place)):
+            print(line)
+
+
+class RsSi(gdb.Command):
+    """rs-si [COUNT]: so many instructions, and shows the next one."""
+
+    def __init__(self):
+        super().__init__("rs-si", gdb.COMMAND_RUNNING)
+
+    def invoke(self, argument, from_tty):
+        gdb.execute("stepi " + argument, to_string=True)
+        rs_real.show()  # what it says at stops goes with the rest of gdb's words
+
+
+class RsNi(gdb.Command):
+    """rs-ni: one instruction; a call, an interrupt, a loop or a repeated one is run to what follows it."""
+    OVER = re.compile(r"(?:data16 |addr32 |notrack )*(?:l?call|int|loop|rep)")
+
+    def __init__(self):
+        super().__init__("rs-ni", gdb.COMMAND_RUNNING)
+
+    def invoke(self, argument, from_tty):
+        here, behind = (rs_code("2i") + [(None, "", "")])[:2]
+        if self.OVER.match(here[1]) and behind[0] is not None:
+            rs_go_to(behind[0])
+        else:
+            gdb.execute("stepi", to_string=True)
+        rs_real.show()  # what it says at stops goes with the rest of gdb's words
+
+
+class RsBreak(gdb.Command):
+    """rs-break CS:IP|ADDRESS: a breakpoint at a linear address, by a debug register.
+In a segment with a base gdb cannot tell that it is its own: the stop is called SIGTRAP, the hit is not counted."""
+
+    def __init__(self):
+        super().__init__("rs-break", gdb.COMMAND_BREAKPOINTS)
+
+    def invoke(self, argument, from_tty):
+        gdb.execute("hbreak *%#x" % rs_linear(argument))
+
+
+class RsUntil(gdb.Command):
+    """rs-until CS:IP|ADDRESS: run to a linear address, once."""
+
+    def __init__(self):
+        super().__init__("rs-until", gdb.COMMAND_RUNNING)
+
+    def invoke(self, argument, from_tty):
+        rs_go_to(rs_linear(argument))
+        rs_real.show()  # what it says at stops goes with the rest of gdb's words
+
+
+rs_real = RsReal()
+RsX()
+RsSi()
+RsNi()
+RsBreak()
+RsUntil()
 RsModules()
 RsComm()
 end

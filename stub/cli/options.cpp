@@ -43,10 +43,10 @@ Result<boot::KaslrPolicy> parse_kaslr(const std::string& text) {
 Result<RunOptions> finish_run(RunOptions options, const RunTexts& texts) {
   options.boot.kernel = texts.kernel;
   if (!texts.initrd.empty()) options.boot.initrd = texts.initrd;
-  if (texts.boot != "auto" && texts.boot != "bzimage") {
-    return fail(Errc::kMalformed, fmt::format("--boot={}: use auto or bzimage", texts.boot));
-  }
-  options.boot.mode = texts.boot == "auto" ? boot::BootMode::kAuto : boot::BootMode::kBzImage;
+  const auto mode = boot::boot_mode_of(texts.boot);
+  if (!mode)
+    return fail(Errc::kMalformed, fmt::format("--boot={}: use real, 32, 64, elf, pvh or auto", texts.boot));
+  options.boot.mode = *mode;
   options.boot.kaslr = RS_TRY(parse_kaslr(texts.kaslr));
   if (texts.cpus < 1 || texts.cpus > kMostVcpus) {
     return fail(Errc::kMalformed, fmt::format("--cpus={}: use 1 to {}", texts.cpus, kMostVcpus));
@@ -64,7 +64,8 @@ void add_run(CLI::App& app, RunOptions& options, RunTexts& texts) {
   app.add_option("-m,--memory", texts.memory, "guest memory, such as 512M or 4G")->capture_default_str();
   app.add_option("-c,--cpus", texts.cpus, "virtual CPUs, 1 to 16")->capture_default_str();
   app.add_option("--boot", texts.boot,
-                 "auto: unpack and place the kernel here; bzimage: its own decompressor")
+                 "the way in: real, 32 or 64, the bzImage's own entries (its decompressor runs); elf, the "
+                 "unpacked kernel's; pvh, its PVH entry; auto: elf")
       ->capture_default_str();
   app.add_option("--kaslr", texts.kaslr, "on, off, or the offset in hex")->capture_default_str();
   app.add_option("--gdb", options.gdb,

@@ -5,6 +5,7 @@
 
 #include "arch/x86/control.hpp"
 #include "disasm/decoder.hpp"
+#include "stub/hub/code_view.hpp"
 #include "stub/hub/hub.hpp"
 #include "stub/hub/tracer_port.hpp"
 
@@ -201,25 +202,27 @@ void TracerPort::search_memory(VcpuId vcpu, AddressSpace space, Gva at, std::uin
               });
 }
 
-void TracerPort::disassemble(VcpuId vcpu, AddressSpace space, Gva at, std::size_t count,
+void TracerPort::disassemble(VcpuId vcpu, AddressSpace space, tracer::CodePlace where, std::size_t count,
                              tracer::Done<std::string> done) {
-  hub_.with_context(vcpu, [&hub = hub_, space, at, count,
+  hub_.with_context(vcpu, [&hub = hub_, space, where, count,
                            done = std::move(done)](const x86::CpuContext& context) mutable {
     const std::size_t bytes = count * disasm::kLongestInstruction;
-    const Bytes code = space == AddressSpace::kPhysical ? hub.memory_.read_physical(Gpa{at.value}, bytes)
-                                                        : hub.memory_.read_virtual(context.paging, at, bytes);
+    const CodeView view = view_of(where, context);
+    const bool physical = space == AddressSpace::kPhysical && where.at;
+    const Bytes code = physical ? hub.memory_.read_physical(Gpa{view.at.value}, bytes)
+                                : hub.memory_.read_virtual(context.paging, view.at, bytes);
     if (code.empty()) {
-      done(fail(Errc::kNotMapped, fmt::format("no memory at {:#x}", at.value)));
+      done(fail(Errc::kNotMapped, fmt::format("no memory at {:#x}", view.at.value)));
       return;
     }
-    const auto decoder = disasm::Decoder::create(context.code_size());
+    const auto decoder = disasm::Decoder::create(view.size);
     if (!decoder) {
       done(unexpected(decoder.error()));
       return;
     }
     std::string text;
-    for (const disasm::Line& line : decoder->lines(code, at, count)) {
-      text += fmt::format("{:#x}:\t{}\n", line.at.value, line.text);
+    for (const disasm::Line& line : decoder->lines(code, view.offset(), count)) {
+      text += fmt::format("{}:\t{}\n", view.label(line.at), line.text);
     }
     done(std::move(text));
   });

@@ -45,9 +45,9 @@ class ObserverPort final : public tracer::Port {
                      tracer::Done<std::optional<Gva>> done) override {
     inner_->search_memory(vcpu, space, at, size, std::move(pattern), std::move(done));
   }
-  void disassemble(VcpuId vcpu, tracer::AddressSpace space, Gva at, std::size_t count,
+  void disassemble(VcpuId vcpu, tracer::AddressSpace space, tracer::CodePlace where, std::size_t count,
                    tracer::Done<std::string> done) override {
-    inner_->disassemble(vcpu, space, at, count, std::move(done));
+    inner_->disassemble(vcpu, space, where, count, std::move(done));
   }
 
   void read_registers(VcpuId vcpu, x86::RegGroups groups,

@@ -33,7 +33,7 @@ class TracerPort final : public tracer::Port {
   void search_memory(VcpuId vcpu, tracer::AddressSpace space, Gva at, std::uint64_t size, Bytes pattern,
                      tracer::Done<std::optional<Gva>> done) override;
 
-  void disassemble(VcpuId vcpu, tracer::AddressSpace space, Gva at, std::size_t count,
+  void disassemble(VcpuId vcpu, tracer::AddressSpace space, tracer::CodePlace where, std::size_t count,
                    tracer::Done<std::string> done) override;
 
   void read_registers(VcpuId vcpu, x86::RegGroups groups,

@@ -215,6 +215,13 @@ std::string Client::stop_text(const StopEvent& event) const {
       stop.signal = rsp::kSignalAbrt;
       break;
   }
+  // gdb looks for its breakpoint at rip.  Told of one where it has none it believes that it has just removed
+  // it and runs on without a word (gdb 13 infrun.c, handle_signal_stop): where CS has a base it is told of a
+  // trap only.
+  const bool at_rip = event.context.linear_rip() == Gva{event.context.core.rip};
+  const bool breakpoint =
+      event.reason == StopReason::kSoftwareBreak || event.reason == StopReason::kHardwareBreak;
+  if (breakpoint && !at_rip) stop.cause = std::monostate{};
   x86::RegisterFile registers;
   x86::pack_core(event.context.core, registers);
   static constexpr x86::Reg kExpedite[] = {x86::Reg::kRip, x86::Reg::kRsp, x86::Reg::kRbp, x86::Reg::kEflags};

@@ -33,6 +33,37 @@ std::optional<std::uint64_t> parse_number(std::string_view text) {
   return value;
 }
 
+// What follows the i of x/Ni; the outer one is missing when that is no mode.
+std::optional<std::optional<x86::CodeSize>> parse_code_size(std::string_view text) {
+  if (text.empty()) return std::optional<x86::CodeSize>{};
+  if (text == "16") return x86::CodeSize::k16;
+  if (text == "32") return x86::CodeSize::k32;
+  if (text == "64") return x86::CodeSize::k64;
+  return std::nullopt;
+}
+
+std::optional<std::uint16_t> parse_hex_word(std::string_view text) {
+  if (text.starts_with("0x")) text.remove_prefix(2);
+  std::uint16_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+  if (text.empty() || error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// A number, CS:IP in hex, or nothing: where the CPU stands.
+std::optional<tracer::CodePlace> parse_code_place(std::string_view text) {
+  if (text.empty() || text == "$rip" || text == "$pc") return tracer::CodePlace{};
+  tracer::CodePlace place;
+  const auto colon = text.find(':');
+  if (colon == text.npos) {
+    place.at = parse_number(text);
+    return place.at ? std::optional(place) : std::nullopt;
+  }
+  place.segment = parse_hex_word(text.substr(0, colon));
+  place.at = parse_hex_word(text.substr(colon + 1));
+  return place.segment && place.at ? std::optional(place) : std::nullopt;
+}
+
 std::optional<bool> parse_switch(std::string_view text) {
   if (text == "on" || text == "1") return true;
   if (text == "off" || text == "0") return false;
@@ -69,7 +100,8 @@ std::span<const Command> MonitorCommands::commands() {
       Command{"save-probes", "", "your points as a gdb script", &M::save_probes},
       Command{"drop-left", "", "remove the probes that tracers before you have left behind", &M::drop_left},
       Command{"regs", "", "all registers of the selected CPU but the vector ones", &M::regs},
-      Command{"x/Ni", "ADDR", "disassemble N instructions in the CPU's present mode", &M::examine},
+      Command{"x/Ni", "[ADDR]", "disassemble N instructions in the CPU's present mode; ADDR may be CS:IP",
+              &M::examine},
       Command{"exits", "", "how often each CPU has come out of the guest", &M::exits},
       Command{"phys", "on|off", "memory commands take guest physical addresses", &M::phys},
       Command{"interrupts", "on|off", "let interrupts in during single steps (default off)", &M::interrupts},
@@ -158,21 +190,22 @@ void MonitorCommands::regs(std::string_view) {
 }
 
 void MonitorCommands::examine(std::string_view arguments) {
-  auto [format, where] = split_word(arguments);
+  const auto [format, where] = split_word(arguments);
   constexpr std::uint64_t kMost = 1000;
-  std::uint64_t count = 1;
-  const bool instructions = format.ends_with('i');
-  if (instructions) format.remove_suffix(1);
-  if (!format.empty()) count = parse_number(format).value_or(0);
-  auto at = parse_number(where);
-  if (where.empty() || where == "$rip" || where == "$pc") {
-    if (client_.stopped_) at = client_.stopped_->context.linear_rip().value;
-  }
-  if (!instructions || count == 0 || count > kMost || !at) {
-    refuse("use: monitor x/Ni ADDRESS, with N up to 1000 and the address as 0x… or decimal");
+  const auto end = format.find('i');
+  const auto size = end == format.npos ? std::nullopt : parse_code_size(format.substr(end + 1));
+  const std::string_view digits = format.substr(0, end);
+  const std::uint64_t count = digits.empty() ? 1 : parse_number(digits).value_or(0);
+  auto place = parse_code_place(where);
+  if (!size || count == 0 || count > kMost || !place) {
+    refuse(
+        "use: monitor x/Ni [ADDRESS], with N up to 1000 and the address as 0x…, decimal or CS:IP; i16, i32 "
+        "or "
+        "i64 instead of i for code of another mode");
     return;
   }
-  client_.port_->disassemble(client_.access_, client_.space(), Gva{*at}, static_cast<std::size_t>(count),
+  place->size = *size;
+  client_.port_->disassemble(client_.access_, client_.space(), *place, static_cast<std::size_t>(count),
                              client_.then<std::string>([](Client& client, Result<std::string> text) {
                                client.print(text ? *text : text.error().text + "\n");
                                client.reply("OK");

@@ -22,6 +22,7 @@
 #include "arch/x86/regs.hpp"
 #include "stub/agent/program.hpp"
 #include "stub/guestos/kernel.hpp"
+#include "stub/tracer/code_place.hpp"
 #include "stub/tracer/events.hpp"
 
 namespace ringside::tracer {
@@ -131,8 +132,8 @@ class Port {
   virtual void search_memory(VcpuId vcpu, AddressSpace space, Gva at, std::uint64_t size, Bytes pattern,
                              Done<std::optional<Gva>> done) = 0;
 
-  // `count` instructions as text, one a line, decoded in the vCPU's present mode.
-  virtual void disassemble(VcpuId vcpu, AddressSpace space, Gva at, std::size_t count,
+  // `count` instructions as text, one a line.  Where a code segment has a base the offset in it is shown, too.
+  virtual void disassemble(VcpuId vcpu, AddressSpace space, CodePlace where, std::size_t count,
                            Done<std::string> done) = 0;
 
   virtual void read_registers(VcpuId vcpu, x86::RegGroups groups, Done<const x86::RegisterFile*> done) = 0;

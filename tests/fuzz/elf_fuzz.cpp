@@ -2,12 +2,17 @@
 #include <cstdint>
 
 #include "vmm/boot/elf.hpp"
+#include "vmm/boot/pvh.hpp"
 #include "vmm/boot/relocate.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace ringside;
   const ByteView file(data, size);
   const auto elf = boot::parse_elf(file);
+  if (elf) {
+    const auto entry = boot::pvh_entry_offset(*elf);
+    RS_CHECK(!entry || *entry < elf->image_bytes);
+  }
   constexpr std::uint64_t kWorthCopying = 1 << 20;  // larger images are as good and only slower
   if (!elf || elf->image_bytes > kWorthCopying) return 0;
   Bytes image(elf->image_bytes);

@@ -85,6 +85,12 @@ class BadInput(case.Case):
     def test_a_program_of_this_machine_as_kernel(self) -> None:
         self.refused("run", the_place().put(Path("/bin/true").resolve()), saying="kernel|position|dynamic|address|load")
 
+    def test_a_way_in_that_the_image_has_not(self) -> None:
+        vmlinux = the_place().put(kernels.stripped_vmlinux())
+        for way in ("real", "32", "64"):
+            with self.subTest(way=way):
+                self.refused("run", vmlinux, f"--boot={way}", saying=f"no decompressor: --boot={way} needs a bzImage")
+
     def test_an_initrd_that_is_not_there(self) -> None:
         self.refused("run", self.kernel, "--initrd", "/nowhere/initrd", saying="/nowhere/initrd.*no such file")
 

@@ -43,28 +43,27 @@ void fill_memory_map(boot_params& page, std::uint64_t ram_bytes) {
   }
 }
 
-Result<void> write_cmdline(mem::GuestRam& ram, const BootParams& params) {
-  const std::uint64_t limit = std::min<std::uint64_t>(params.limits.cmdline_size, mem::kCmdlineBytes - 1);
-  if (params.cmdline.size() > limit) {
+}  // namespace
+
+Result<void> write_cmdline(mem::GuestRam& ram, std::string_view cmdline, const LoadLimits& limits) {
+  const std::uint64_t limit = std::min<std::uint64_t>(limits.cmdline_size, mem::kCmdlineBytes - 1);
+  if (cmdline.size() > limit) {
     return fail(Errc::kRefused,
                 fmt::format("the kernel's command line has {} bytes, and this kernel takes {}",
-                            params.cmdline.size(), limit));
+                            cmdline.size(), limit));
   }
-  if (params.cmdline.find('\0') != std::string_view::npos) {
+  if (cmdline.find('\0') != std::string_view::npos) {
     return fail(Errc::kRefused, "the kernel's command line contains a NUL byte");
   }
-  const auto* text = reinterpret_cast<const std::uint8_t*>(params.cmdline.data());
-  if (!ram.fill(mem::kCmdline, mem::kCmdlineBytes, 0) ||
-      !ram.write(mem::kCmdline, {text, params.cmdline.size()})) {
+  const auto* text = reinterpret_cast<const std::uint8_t*>(cmdline.data());
+  if (!ram.fill(mem::kCmdline, mem::kCmdlineBytes, 0) || !ram.write(mem::kCmdline, {text, cmdline.size()})) {
     return fail(Errc::kNotMapped, "no guest RAM for the kernel's command line");
   }
   return {};
 }
 
-}  // namespace
-
 Result<void> write_boot_params(mem::GuestRam& ram, const BootParams& params) {
-  RS_TRY(write_cmdline(ram, params));
+  RS_TRY(write_cmdline(ram, params.cmdline, params.limits));
 
   // "The loader must zero the whole page and then copy the setup header": the sentinel byte at 0x1ef stays
   // zero.

@@ -36,8 +36,10 @@ struct BootParams {
   KaslrFlag kaslr = KaslrFlag::kClear;  // tells the kernel to randomise its other regions too
 };
 
-// Writes the zero page (kZeroPage) and the command line (kCmdline).  Refuses a command line that is too long
-// for this kernel or has a NUL in it.
+// Writes the command line (kCmdline).  Refuses one that is too long for this kernel or has a NUL in it.
+Result<void> write_cmdline(mem::GuestRam& ram, std::string_view cmdline, const LoadLimits& limits);
+
+// Writes the zero page (kZeroPage) and the command line.
 Result<void> write_boot_params(mem::GuestRam& ram, const BootParams& params);
 
 // The highest page-aligned place below the limit, the hole and the end of RAM that keeps clear of

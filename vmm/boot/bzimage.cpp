@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "vmm/boot/payload.hpp"
 #include "vmm/mem/layout.hpp"
 
 namespace ringside::boot {
@@ -12,6 +13,7 @@ namespace {
 
 // Offsets in the file, named as boot.rst names the fields.
 constexpr std::size_t kSetupSects = 0x1f1;
+constexpr std::size_t kSysSize = 0x1f4;  // of the body, in 16 bytes
 constexpr std::size_t kBootFlag = 0x1fe;
 constexpr std::size_t kJumpOffset = 0x201;  // "the byte value at 0x201 is the header's end minus 0x202"
 constexpr std::size_t kMagic = 0x202;
@@ -75,14 +77,50 @@ Result<void> cut(BzImage& image, ByteView file) {
   const std::size_t header_end = std::min<std::size_t>(kMagic + file[kJumpOffset], kSetupHeaderEnd);
   const std::uint64_t payload = load<std::uint32_t>(&file[kPayloadOffset]);
   const std::uint64_t payload_bytes = load<std::uint32_t>(&file[kPayloadLength]);
-  if (body >= file.size() || header_end > file.size() || payload + payload_bytes > file.size() - body) {
+  constexpr std::uint64_t kParagraph = 16;
+  const std::uint64_t body_bytes = load<std::uint32_t>(&file[kSysSize]) * kParagraph;
+  const std::uint64_t promised = std::max(payload + payload_bytes, body_bytes);
+  // The last paragraph need not be full.
+  const bool complete = body < file.size() && payload + payload_bytes <= file.size() - body &&
+                        body_bytes < file.size() - body + kParagraph;
+  if (!complete || header_end > file.size()) {
     return fail(Errc::kMalformed, fmt::format("is truncated: it has {} bytes, and its header promises {}",
-                                              file.size(), body + payload + payload_bytes));
+                                              file.size(), body + promised));
   }
   image.setup_header = file.subspan(kSetupHeader, header_end - kSetupHeader);
+  image.setup = file.first(body);
   image.body = file.subspan(body);
   image.payload =
       image.body.subspan(static_cast<std::size_t>(payload), static_cast<std::size_t>(payload_bytes));
+  return {};
+}
+
+// What the payload's end says that it unpacks to (payload.hpp); 0 for a stream that we do not know.
+std::uint64_t unpacked_bytes(const BzImage& image) {
+  if (codec_of(image.payload) == Codec::kUnknown || image.payload.size() < 4) return 0;
+  return load<std::uint32_t>(&image.payload[image.payload.size() - 4]);
+}
+
+// The decompressor moves itself to the end of init_size bytes and unpacks to their begin: with less it would
+// overwrite whatever follows.
+Result<void> check_sizes(const BzImage& image) {
+  constexpr std::uint64_t kMostInit = 2 * mem::kGiB;  // twice the kernel image's own limit
+  const std::uint64_t least = std::max<std::uint64_t>(image.payload.size(), unpacked_bytes(image));
+  if (image.init_size < least || image.init_size > kMostInit) {
+    return fail(
+        Errc::kMalformed,
+        fmt::format("is damaged: its setup header asks for {} bytes to unpack itself in (init_size), and "
+                    "{} to {} are possible",
+                    image.init_size, least, kMostInit));
+  }
+  const std::uint64_t at = image.pref_address.value;
+  if (at < mem::kOneMiB.value || at >= mem::kHoleBegin.value || at % image.kernel_alignment != 0) {
+    return fail(
+        Errc::kMalformed,
+        fmt::format("is damaged: its setup header asks to be loaded at {:#x} (pref_address), which must "
+                    "be a multiple of {:#x} from {:#x} to {:#x}",
+                    at, image.kernel_alignment, mem::kOneMiB.value, mem::kHoleBegin.value));
+  }
   return {};
 }
 
@@ -110,6 +148,7 @@ Result<BzImage> parse_bzimage(ByteView file) {
     return fail(Errc::kMalformed, fmt::format("is damaged: its setup header asks for an alignment of {:#x}",
                                               image.kernel_alignment));
   }
+  RS_TRY(check_sizes(image));
   return image;
 }
 

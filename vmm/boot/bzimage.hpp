@@ -21,6 +21,7 @@ inline constexpr std::size_t kSetupHeaderEnd = 0x290;  // where boot_params has 
 
 struct BzImage {
   ByteView setup_header;  // from kSetupHeader on, as long as it says itself
+  ByteView setup;         // boot sector and real-mode code, with the header in it
   ByteView body;          // the protected-mode kernel: what is loaded as one piece
   ByteView payload;       // the compressed vmlinux inside it
   std::string version;

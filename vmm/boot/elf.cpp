@@ -4,6 +4,7 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <elf.h>
 
@@ -72,21 +73,36 @@ Result<std::uint64_t> accounted_end(ByteView file, const Elf64_Ehdr& ehdr) {
   return end;
 }
 
+std::optional<PvhNote> pvh_note(ByteView file, ByteView value) {
+  const auto offset = static_cast<std::uint64_t>(value.data() - file.data());
+  if (value.size() == 4) return PvhNote{load<std::uint32_t>(value.data()), offset, 4};
+  if (value.size() == 8) return PvhNote{load<std::uint64_t>(value.data()), offset, 8};
+  return std::nullopt;
+}
+
+void take_note(ElfImage& elf, ByteView file, std::uint32_t type, std::string_view name, ByteView value) {
+  constexpr std::uint32_t kPhys32Entry = 18;  // Xen: public/elfnote.h, XEN_ELFNOTE_PHYS32_ENTRY
+  constexpr std::size_t kLongestBuildId = 64;
+  const bool build_id = name == std::string_view("GNU\0", 4) && type == NT_GNU_BUILD_ID;
+  if (build_id && elf.build_id.empty() && value.size() <= kLongestBuildId) {
+    elf.build_id.assign(value.begin(), value.end());
+  }
+  const bool pvh = name == std::string_view("Xen\0", 4) && type == kPhys32Entry;
+  if (pvh && !elf.pvh) elf.pvh = pvh_note(file, value);
+}
+
 // Notes: three words (name size, descriptor size, type), name, descriptor, each padded to 4 bytes.
-Bytes find_build_id(ByteView notes) {
+void take_notes(ElfImage& elf, ByteView file, ByteView notes) {
   while (const auto note = at<Elf64_Nhdr>(notes, 0)) {
     const std::uint64_t name = sizeof(Elf64_Nhdr);
     const std::uint64_t desc = name + ((std::uint64_t{note->n_namesz} + 3) & ~std::uint64_t{3});
     const std::uint64_t next = desc + ((std::uint64_t{note->n_descsz} + 3) & ~std::uint64_t{3});
-    if (!within(notes, desc, note->n_descsz)) return {};
-    const bool gnu = note->n_namesz == 4 && std::memcmp(notes.data() + name, ELF_NOTE_GNU, 4) == 0;
-    if (gnu && note->n_type == NT_GNU_BUILD_ID && note->n_descsz <= 64) {
-      return {notes.data() + desc, notes.data() + desc + note->n_descsz};
-    }
-    if (next >= notes.size()) return {};
+    if (!within(notes, desc, note->n_descsz)) return;
+    const std::string_view owner(reinterpret_cast<const char*>(notes.data() + name), note->n_namesz);
+    take_note(elf, file, note->n_type, owner, notes.subspan(desc, note->n_descsz));
+    if (next >= notes.size()) return;
     notes = notes.subspan(static_cast<std::size_t>(next));
   }
-  return {};
 }
 
 Result<void> add_segment(ElfImage& elf, ByteView file, const Elf64_Phdr& phdr) {
@@ -110,8 +126,8 @@ Result<void> read_segments(ElfImage& elf, ByteView file, const Elf64_Ehdr& ehdr)
     if (ehdr.e_phoff > file.size() || !phdr) return truncated();
     elf.file_end = std::max(elf.file_end, phdr->p_offset + phdr->p_filesz);
     if (phdr->p_type == PT_LOAD && phdr->p_memsz != 0) RS_TRY(add_segment(elf, file, *phdr));
-    if (phdr->p_type == PT_NOTE && elf.build_id.empty() && within(file, phdr->p_offset, phdr->p_filesz)) {
-      elf.build_id = find_build_id(file.subspan(phdr->p_offset, phdr->p_filesz));
+    if (phdr->p_type == PT_NOTE && within(file, phdr->p_offset, phdr->p_filesz)) {
+      take_notes(elf, file, file.subspan(phdr->p_offset, phdr->p_filesz));
     }
   }
   if (elf.segments.empty()) return fail(Errc::kMalformed, "is an ELF file with nothing to load");

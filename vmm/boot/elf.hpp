@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "arch/addr.hpp"
@@ -19,6 +20,13 @@ struct ElfSegment {
   Gpa linked_at;
 };
 
+// XEN_ELFNOTE_PHYS32_ENTRY: where PVH enters the kernel as linked; not checked yet.
+struct PvhNote {
+  std::uint64_t entry = 0;
+  std::uint64_t offset = 0;  // of the address, in the file
+  std::uint8_t bytes = 0;    // of the address, 4 or 8
+};
+
 struct ElfImage {
   std::vector<ElfSegment> segments;
   Gpa linked_at;                   // lowest physical address of a segment: _text
@@ -27,6 +35,7 @@ struct ElfImage {
   std::uint64_t entry_offset = 0;  // from _text
   std::uint64_t file_end = 0;      // what the headers account for; relocations may follow (relocate.hpp)
   Bytes build_id;                  // NT_GNU_BUILD_ID, empty when there is none
+  std::optional<PvhNote> pvh;
 };
 
 bool looks_like_elf(ByteView file);

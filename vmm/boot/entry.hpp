@@ -10,11 +10,19 @@
 
 namespace ringside::boot {
 
-// 64-bit mode, paging on, interrupts off (boot.rst "64-bit boot protocol").  Flat segments: CS is __BOOT_CS,
-// everything else __BOOT_DS; all other registers zero.  The GDT also has a busy 64-bit TSS descriptor,
-// because VMX does not enter 64-bit mode without one (SDM 3C 26.3.1.2).
+// Interrupts off, all registers that are not named here zero.
+//   kLong       64-bit mode, paging on (boot.rst "64-bit boot protocol"); flat segments: CS is __BOOT_CS,
+//               everything else __BOOT_DS
+//   kProtected  32-bit protected mode without paging (boot.rst "32-bit boot protocol"); the same selectors
+//   kReal       CS and the other segments are what the selectors say; no descriptor tables
+// The GDT also has a busy TSS descriptor, because VMX does not enter protected mode without one (SDM 3C
+// 26.3.1.2).
+enum class EntryMode : std::uint8_t { kReal, kProtected, kLong };
+
 struct EntryState {
-  std::uint64_t rip = 0;
+  EntryMode mode = EntryMode::kLong;
+  std::uint64_t rip = 0;  // architectural: in real mode an offset in CS
+  std::uint64_t rbx = 0;  // guest-physical address of PVH's hvm_start_info
   std::uint64_t rsi = 0;  // guest-physical address of boot_params
   std::uint64_t rsp = 0;
   std::uint64_t rflags = 2;

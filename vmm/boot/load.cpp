@@ -13,6 +13,9 @@
 #include "vmm/boot/kaslr.hpp"
 #include "vmm/boot/long_mode.hpp"
 #include "vmm/boot/payload.hpp"
+#include "vmm/boot/protected_mode.hpp"
+#include "vmm/boot/pvh.hpp"
+#include "vmm/boot/real_mode.hpp"
 #include "vmm/boot/relocate.hpp"
 
 namespace ringside::boot {
@@ -87,17 +90,20 @@ void find_linked(BootImages::Parts& parts) {
 
 Result<void> take_apart(BootImages::Parts& parts, BootMode mode) {
   if (looks_like_elf(parts.file)) {
-    if (mode == BootMode::kAuto) {
-      RS_TRY(read_vmlinux(parts));
-      if (parts.linked) parts.version = version_of(*parts.linked);
-      return {};
+    if (unpacks_itself(mode)) {
+      return fail(Errc::kUnsupported,
+                  fmt::format("is a vmlinux, which has no decompressor: --boot={} needs a bzImage (auto, elf "
+                              "and pvh take a vmlinux)",
+                              name_of(mode)));
     }
-    return fail(Errc::kUnsupported,
-                "is a vmlinux, which has no decompressor: boot mode bzimage needs a bzImage");
+    RS_TRY(read_vmlinux(parts));
+    if (parts.linked) parts.version = version_of(*parts.linked);
+    return {};
   }
   parts.bzimage = RS_TRY(parse_bzimage(parts.file));
   parts.version = parts.bzimage->version;
-  if (mode == BootMode::kBzImage) {
+  if (unpacks_itself(mode)) {
+    if (mode == BootMode::kReal) RS_TRY(check_setup(*parts.bzimage));
     find_linked(parts);
     return {};
   }
@@ -117,6 +123,8 @@ struct Placing {
     return parts.bzimage ? std::uint64_t{parts.bzimage->kernel_alignment} : mem::kHugePage;
   }
   std::uint64_t initrd_bytes() const { return parts.initrd ? parts.initrd->size() : 0; }
+  // The physical address moves with the virtual one (pvh.hpp).
+  bool moves_as_one() const { return spec.mode == BootMode::kPvh; }
 };
 
 Unexpected<Error> kernel_does_not_fit(const Placing& p, Gpa at, std::uint64_t bytes) {
@@ -151,6 +159,7 @@ Result<Position> fixed_position(const Placing& p, const ElfImage& elf) {
                     "possible",
                     p.parts.name, slide, p.alignment(), slots == 0 ? 0 : (slots - 1) * p.alignment()));
   }
+  if (p.moves_as_one()) position.at = position.at + slide;
   return position;
 }
 
@@ -162,10 +171,14 @@ Result<Position> random_position(const Placing& p, const ElfImage& elf) {
   const std::uint64_t top = std::min(p.ram.low_end().value, std::uint64_t{p.limits.initrd_addr_max} + 1);
   const std::uint64_t initrd = p.initrd_bytes() == 0 ? 0 : p.initrd_bytes() + kPageSize;
   const Gpa end{initrd < top ? top - initrd : 0};
-  const std::uint64_t places = placement_slots(elf.linked_at, end, elf.image_bytes, p.alignment());
+  const std::uint64_t places =
+      std::max<std::uint64_t>(placement_slots(elf.linked_at, end, elf.image_bytes, p.alignment()), 1);
+  if (p.moves_as_one()) {
+    const std::uint64_t slide = random.below(std::min(slides, places)) * p.alignment();
+    return Position{elf.linked_at + slide, slide, KaslrFlag::kSet};
+  }
   const std::uint64_t slide = random.below(slides) * p.alignment();
-  return Position{elf.linked_at + random.below(std::max<std::uint64_t>(places, 1)) * p.alignment(), slide,
-                  KaslrFlag::kSet};
+  return Position{elf.linked_at + random.below(places) * p.alignment(), slide, KaslrFlag::kSet};
 }
 
 Result<Position> choose_position(const Placing& p, const ElfImage& elf) {
@@ -189,6 +202,12 @@ struct Placed {
 };
 
 Result<Placed> place_vmlinux(const Placing& p, const ElfImage& elf, BootPlan& plan) {
+  std::uint64_t entry = elf.entry_offset;
+  if (p.spec.mode == BootMode::kPvh) {
+    const auto pvh = pvh_entry_offset(elf);
+    if (!pvh) return about(p.parts.name, pvh.error());
+    entry = *pvh;
+  }
   const Position position = RS_TRY(choose_position(p, elf));
   auto window = p.ram.window(position.at, elf.image_bytes);
   if (!window) return kernel_does_not_fit(p, position.at, elf.image_bytes);
@@ -196,11 +215,12 @@ Result<Placed> place_vmlinux(const Placing& p, const ElfImage& elf, BootPlan& pl
   if (auto moved = relocate(p.parts.relocations, *window, elf.text, position.slide); !moved) {
     return about(p.parts.name, moved.error());
   }
+  if (p.spec.mode == BootMode::kPvh) move_pvh_note(elf, *window, position.at + entry);
   plan.kernel = KernelPlacement{position.at, elf.text + position.slide, position.slide, elf.image_bytes};
   plan.build_id = elf.build_id;
   spdlog::debug("boot: _text at {:#x}, physical {:#x}, slide {:#x}", plan.kernel->text.value,
                 position.at.value, position.slide);
-  return Placed{position.at + elf.entry_offset, position.at + elf.image_bytes, position.kaslr};
+  return Placed{position.at + entry, position.at + elf.image_bytes, position.kaslr};
 }
 
 // The decompressor needs init_size bytes from its load address on: it moves itself to their end and unpacks
@@ -211,7 +231,7 @@ Result<Placed> place_bzimage(const Placing& p, const BzImage& image) {
   auto window = p.ram.window(at, bytes);
   if (!window || at < mem::kOneMiB) return kernel_does_not_fit(p, at, bytes);
   std::copy(image.body.begin(), image.body.end(), window->begin());
-  return Placed{at + kEntry64, at + bytes};
+  return Placed{p.spec.mode == BootMode::kEntry64 ? at + kEntry64 : at, at + bytes};
 }
 
 Result<std::optional<InitrdRange>> put_initrd(const Placing& p, Gpa kernel_end) {
@@ -225,11 +245,39 @@ Result<std::optional<InitrdRange>> put_initrd(const Placing& p, Gpa kernel_end) 
 Placing make_placing(const BootImages::Parts& parts, const BootSpec& spec, mem::GuestRam& ram) {
   Placing placing{parts, spec, ram, spec.cmdline, {}};
   if (parts.bzimage) placing.limits = {parts.bzimage->cmdline_size, parts.bzimage->initrd_addr_max};
-  const bool unpacks_itself = !parts.elf;
-  if (unpacks_itself && spec.kaslr.kind == KaslrPolicy::Kind::kOff && !has_word(spec.cmdline, "nokaslr")) {
+  if (unpacks_itself(spec.mode) && spec.kaslr.kind == KaslrPolicy::Kind::kOff &&
+      !has_word(spec.cmdline, "nokaslr")) {
     placing.cmdline = spec.cmdline.empty() ? "nokaslr" : "nokaslr " + spec.cmdline;
   }
   return placing;
+}
+
+// What the first instructions of each way find: tables in RAM and the registers that go with them.
+Result<EntryState> hand_over(const Placing& p, const Placed& kernel) {
+  const auto initrd = RS_TRY(put_initrd(p, kernel.end));
+  const Gpa rsdp = RS_TRY(write_acpi_tables(p.ram, p.spec.vcpus));
+  if (p.spec.mode == BootMode::kPvh) {
+    return prepare_pvh(
+        p.ram,
+        {.entry = kernel.entry, .cmdline = p.cmdline, .limits = p.limits, .initrd = initrd, .rsdp = rsdp});
+  }
+  if (p.spec.mode == BootMode::kReal) {
+    return prepare_real_mode(
+        p.ram, *p.parts.bzimage,
+        {.cmdline = p.cmdline, .limits = p.limits, .initrd = initrd, .code32 = kernel.entry});
+  }
+  BootParams params;
+  if (p.parts.bzimage) params.setup_header = p.parts.bzimage->setup_header;
+  params.limits = p.limits;
+  params.cmdline = p.cmdline;
+  params.initrd = initrd;
+  params.rsdp = rsdp;
+  params.kaslr = kernel.kaslr;
+  RS_TRY(write_boot_params(p.ram, params));
+  if (p.spec.mode != BootMode::kEntry32) return prepare_long_mode(p.ram, kernel.entry, mem::kZeroPage);
+  EntryState entry = RS_TRY(prepare_protected_mode(p.ram, kernel.entry));
+  entry.rsi = mem::kZeroPage.value;
+  return entry;
 }
 
 }  // namespace
@@ -248,23 +296,16 @@ Result<BootPlan> place(const BootImages& images, const BootSpec& spec, mem::Gues
   const Placing placing = make_placing(parts, spec, ram);
   if (!parts.elf && spec.kaslr.kind == KaslrPolicy::Kind::kFixed) {
     return fail(Errc::kUnsupported,
-                "a fixed KASLR slide needs boot mode auto: here the kernel's own decompressor "
-                "chooses");
+                fmt::format("a fixed KASLR slide needs --boot=auto, elf or pvh: with --boot={} the kernel's "
+                            "own decompressor chooses",
+                            name_of(spec.mode)));
   }
   BootPlan plan;
   plan.version = parts.version;
   plan.linked = parts.linked;
   const Placed kernel = parts.elf ? RS_TRY(place_vmlinux(placing, *parts.elf, plan))
                                   : RS_TRY(place_bzimage(placing, *parts.bzimage));
-  BootParams params;
-  if (parts.bzimage) params.setup_header = parts.bzimage->setup_header;
-  params.limits = placing.limits;
-  params.cmdline = placing.cmdline;
-  params.initrd = RS_TRY(put_initrd(placing, kernel.end));
-  params.rsdp = RS_TRY(write_acpi_tables(ram, spec.vcpus));
-  params.kaslr = kernel.kaslr;
-  RS_TRY(write_boot_params(ram, params));
-  plan.entry = RS_TRY(prepare_long_mode(ram, kernel.entry, mem::kZeroPage));
+  plan.entry = RS_TRY(hand_over(placing, kernel));
   return plan;
 }
 

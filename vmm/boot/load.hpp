@@ -15,20 +15,16 @@
 #include <utility>
 
 #include "arch/result.hpp"
+#include "vmm/boot/boot_mode.hpp"
 #include "vmm/boot/entry.hpp"
 #include "vmm/mem/guest_ram.hpp"
 
 namespace ringside::boot {
 
-enum class BootMode : std::uint8_t {
-  kAuto,     // vmlinux ELF as it is; of a bzImage the payload, unpacked here: fast, and the slide is known
-  kBzImage,  // the kernel's own decompressor, from its 64-bit entry: for debugging it
-};
-
 struct KaslrPolicy {
   enum class Kind : std::uint8_t {
     kAuto,   // random, unless the command line has `nokaslr` or the image cannot be relocated
-    kOff,    // linked addresses; in mode kBzImage `nokaslr` is put on the command line
+    kOff,    // linked addresses; where the kernel unpacks itself `nokaslr` is put on the command line
     kFixed,  // `slide` exactly: an error when the image cannot be relocated by it
   };
   Kind kind = Kind::kAuto;

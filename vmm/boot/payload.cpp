@@ -144,7 +144,7 @@ Result<HostBytes> unpack(ByteView payload) {
     return fail(
         Errc::kUnsupported,
         fmt::format("has a payload in {} compression, which ringside cannot unpack: let the kernel do it "
-                    "(boot mode bzimage), or build it with CONFIG_KERNEL_ZSTD",
+                    "(--boot=64), or build it with CONFIG_KERNEL_ZSTD",
                     name_of(codec)));
   }
   if (payload.size() < 8) return damaged(codec);

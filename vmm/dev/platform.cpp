@@ -5,6 +5,7 @@
 #include "vmm/dev/acpi_pm.hpp"
 #include "vmm/dev/i8042.hpp"
 #include "vmm/dev/pci_stub.hpp"
+#include "vmm/dev/port92.hpp"
 #include "vmm/dev/rtc.hpp"
 #include "vmm/dev/serial.hpp"
 #include "vmm/mem/ports.hpp"
@@ -30,6 +31,7 @@ struct Platform::Parts {
         rtc({}),
         keyboard_data(I8042::Port::kData, {}),
         keyboard_command(I8042::Port::kCommand, config.events.on_reset),
+        system_control(config.events.on_reset),
         acpi_pm(monotonic(config), config.events.on_poweroff),
         pci(config.events.on_reset) {}
 
@@ -38,6 +40,7 @@ struct Platform::Parts {
     RS_TRY(bus.add_ports(mem::kRtcIndex, Rtc::kPorts, rtc));
     RS_TRY(bus.add_ports(mem::kI8042Data, 1, keyboard_data));
     RS_TRY(bus.add_ports(mem::kI8042Command, 1, keyboard_command));
+    RS_TRY(bus.add_ports(mem::kSystemControl, 1, system_control));
     RS_TRY(bus.add_ports(mem::kAcpiPm, mem::kAcpiPmBytes, acpi_pm));
     return bus.add_ports(mem::kPciAddress, PciStub::kPorts, pci);
   }
@@ -46,6 +49,7 @@ struct Platform::Parts {
   Rtc rtc;
   I8042 keyboard_data;
   I8042 keyboard_command;
+  Port92 system_control;
   AcpiPm acpi_pm;
   PciStub pci;
   Bus bus;

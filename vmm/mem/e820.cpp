@@ -12,6 +12,7 @@ std::vector<E820Entry> e820_map(std::uint64_t ram_bytes) {
       {{0}, kEbda.value, E820Type::kRam},
       {kEbda, kVgaWindow - kEbda, E820Type::kReserved},
       {kAcpiTables, kAcpiTablesBytes, E820Type::kAcpi},
+      {kBios, kBiosBytes, E820Type::kReserved},
       {kOneMiB, low - kOneMiB.value, E820Type::kRam},
       {kKvmIdentityMap, kKvmReservedBytes, E820Type::kReserved},
   };

@@ -40,7 +40,8 @@ inline constexpr unsigned kMaxVcpus = 254;
 
 // --- below 1 MiB -------------------------------------------------------------------------------------------
 // All of it is scratch once the kernel has its own tables; page 0 stays empty for the BIOS data area that the
-// kernel reads (0x40e EBDA segment, 0x413 memory size: zero means "not there").
+// kernel reads (0x40e EBDA segment, 0x413 memory size: zero means "not there"), unless there is a BIOS
+// (bios.hpp).
 inline constexpr Gpa kGdt{0x1000};
 inline constexpr std::uint64_t kGdtBytes = 6 * 8;
 inline constexpr Gpa kZeroPage{0x7000};
@@ -50,8 +51,14 @@ inline constexpr std::uint64_t kBootMappedBytes = 4 * kGiB;
 inline constexpr std::uint64_t kBootPageTablesBytes = (2 + kBootMappedBytes / kGiB) * kPageSize;
 inline constexpr Gpa kCmdline{0x20000};
 inline constexpr std::uint64_t kCmdlineBytes = 64 * kKiB;
-static_assert(kZeroPage + kPageSize <= kBootPageTables);
-static_assert(kBootPageTables + kBootPageTablesBytes <= kCmdline);
+inline constexpr Gpa kStartInfo{0x8000};  // PVH's hvm_start_info, with its tables in the same page
+static_assert(kZeroPage + kPageSize <= kStartInfo && kStartInfo + kPageSize <= kBootPageTables);
+// The real-mode part of a bzImage: code, heap and stack in one segment (boot.rst "Memory layout": "X", as low
+// as possible since protocol 2.02), the command line behind it.
+inline constexpr Gpa kSetupCode{0x10000};
+inline constexpr std::uint64_t kSetupBytes = 64 * kKiB;
+static_assert(kBootPageTables + kBootPageTablesBytes <= kSetupCode);
+static_assert(kSetupCode + kSetupBytes <= kCmdline);
 
 // 639 KiB: where a PC's conventional memory ends and its extended BIOS data area begins.
 inline constexpr Gpa kEbda{0x9fc00};
@@ -61,9 +68,12 @@ inline constexpr Gpa kVgaWindow{0xa0000};  // RAM to us, reserved in the map: no
 // The RSDP is handed over in the zero page; it lies in the BIOS area all the same, for kernels that search
 // (ACPI 6.4 5.2.5.1: 0xe0000..0xfffff, on a 16-byte border).
 inline constexpr Gpa kAcpiTables{0xe0000};
-inline constexpr std::uint64_t kAcpiTablesBytes = 128 * kKiB;
+inline constexpr std::uint64_t kAcpiTablesBytes = 64 * kKiB;
+// The BIOS segment, 0xf000: empty unless the kernel is entered in real mode.
+inline constexpr Gpa kBios = kAcpiTables + kAcpiTablesBytes;
+inline constexpr std::uint64_t kBiosBytes = 64 * kKiB;
 inline constexpr Gpa kOneMiB{0x100000};
-static_assert(kAcpiTables + kAcpiTablesBytes == kOneMiB);
+static_assert(kBios + kBiosBytes == kOneMiB);
 
 // --- in the hole -------------------------------------------------------------------------------------------
 inline constexpr Gpa kIoApic{0xfec00000};     // fixed by convention, in the MADT

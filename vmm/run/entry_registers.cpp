@@ -15,17 +15,39 @@ kvm_segment flat(std::uint16_t selector, std::uint8_t type) {
   return segment;
 }
 
-}  // namespace
+constexpr std::uint8_t kCodeReadAccessed = 0xb;
+constexpr std::uint8_t kDataWriteAccessed = 0x3;
 
-void enter_long_mode(const boot::EntryState& entry, kvm_sregs& sregs) {
-  constexpr std::uint8_t kCodeReadAccessed = 0xb;
-  constexpr std::uint8_t kDataWriteAccessed = 0x3;
-  constexpr std::uint8_t kBusyTss = 0xb;
+// A segment of real mode (SDM 3A 20.1.1).
+kvm_segment paragraph(std::uint16_t selector, std::uint8_t type) {
+  kvm_segment segment = flat(selector, type);
+  segment.base = std::uint64_t{selector} << 4;
+  segment.limit = 0xffff;
+  segment.g = 0;
+  return segment;
+}
+
+void set_segments(const boot::EntryState& entry, kvm_sregs& sregs) {
+  if (entry.mode == boot::EntryMode::kReal) {
+    sregs.cs = paragraph(entry.cs, kCodeReadAccessed);
+    sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = paragraph(entry.ds, kDataWriteAccessed);
+    return;
+  }
+  const bool wide = entry.mode == boot::EntryMode::kLong;
   sregs.cs = flat(entry.cs, kCodeReadAccessed);
-  sregs.cs.l = 1;
+  sregs.cs.l = wide ? 1 : 0;
+  sregs.cs.db = wide ? 0 : 1;
   kvm_segment data = flat(entry.ds, kDataWriteAccessed);
   data.db = 1;
   sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
+}
+
+}  // namespace
+
+void enter(const boot::EntryState& entry, kvm_sregs& sregs) {
+  constexpr std::uint8_t kBusyTss = 0xb;
+  constexpr std::uint16_t kInterruptTableLimit = 0x3ff;
+  set_segments(entry, sregs);
   sregs.tr = {};
   sregs.tr.selector = entry.tr;
   sregs.tr.limit = 0x67;  // a TSS without I/O map (SDM 3A 7.7)
@@ -34,7 +56,7 @@ void enter_long_mode(const boot::EntryState& entry, kvm_sregs& sregs) {
   sregs.gdt.base = entry.gdt_base;
   sregs.gdt.limit = entry.gdt_limit;
   sregs.idt.base = 0;
-  sregs.idt.limit = 0;
+  sregs.idt.limit = entry.mode == boot::EntryMode::kReal ? kInterruptTableLimit : 0;
   sregs.cr0 = entry.cr0;
   sregs.cr3 = entry.cr3;
   sregs.cr4 = entry.cr4;

@@ -8,6 +8,6 @@
 namespace ringside::run {
 
 // `sregs` as KVM_GET_SREGS gave them for a fresh vCPU; what EntryState does not name stays.
-void enter_long_mode(const boot::EntryState& entry, kvm_sregs& sregs);
+void enter(const boot::EntryState& entry, kvm_sregs& sregs);
 
 }  // namespace ringside::run

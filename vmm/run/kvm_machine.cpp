@@ -4,6 +4,7 @@
 
 #include "vmm/boot/kaslr.hpp"
 #include "vmm/kvm/cpuid.hpp"
+#include "vmm/run/bios_call.hpp"
 #include "vmm/run/entry_registers.hpp"
 #include "vmm/run/kick.hpp"
 
@@ -43,6 +44,13 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::create(MachineConfig config) {
   for (const mem::GuestRam::Region& region : machine->ram_.regions())
     machine->info_.ram.push_back({region.begin, region.begin + region.bytes});
   machine->info_.msrs = RS_TRY(machine->system_.msr_numbers());
+  if (machine->config_.boot.mode == boot::BootMode::kReal) {
+    machine->bios_ =
+        std::make_unique<dev::Bios>(dev::Bios::Config{.ram_bytes = machine->config_.ram_bytes,
+                                                      .console = machine->config_.console,
+                                                      .console_waits = machine->config_.console_waits,
+                                                      .seconds_of_day = {}});
+  }
   machine->hardware_ = RS_TRY(machine->make_hardware());
   return machine;
 }
@@ -86,11 +94,12 @@ Result<void> KvmMachine::load_kernel(Hardware& hardware) {
   const boot::BootPlan plan = RS_TRY(boot::place(images_, config_.boot, ram_));
   kvm::VcpuFd& first = *hardware.fds.front();
   kvm_sregs sregs = first.sregs();
-  enter_long_mode(plan.entry, sregs);
+  enter(plan.entry, sregs);
   first.set_sregs(sregs);
   x86::CoreRegs core;
   core.rip = plan.entry.rip;
   core.rflags = plan.entry.rflags;
+  core.gpr[x86::kRbx] = plan.entry.rbx;
   core.gpr[x86::kRsi] = plan.entry.rsi;
   core.gpr[x86::kRsp] = plan.entry.rsp;
   first.set_core(core);
@@ -115,9 +124,12 @@ Result<void> KvmMachine::load_kernel(Hardware& hardware) {
 Result<void> KvmMachine::start(api::DebugPolicy& policy, api::MachineListener& listener) {
   listener_ = &listener;
   install_kick_handler();
+  VcpuThread::FirmwareCall firmware;
+  if (bios_) firmware = [this](api::VcpuAccess& vcpu) { serve_bios_call(*bios_, vcpu, ram_); };
   for (auto& fd : hardware_->fds) {
     threads_.push_back(
-        std::make_unique<VcpuThread>(std::move(fd), hardware_->platform->bus(), policy, listener, &time_));
+        std::make_unique<VcpuThread>(std::move(fd), hardware_->platform->bus(), policy, listener,
+                                     VcpuThread::Surroundings{.time = &time_, .firmware = firmware}));
   }
   hardware_->fds.clear();
   time_.follow(hardware_->vm);
@@ -134,6 +146,7 @@ Result<x86::IoApic> KvmMachine::io_apic() const {
 
 Result<void> KvmMachine::reset() {
   RS_TRY(ram_.clear());
+  if (bios_) bios_->reset();
   std::unique_ptr<Hardware> fresh = RS_TRY(make_hardware());
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     threads_[i]->replace(std::move(fresh->fds[i]), fresh->platform->bus());

@@ -11,6 +11,7 @@
 
 #include "vmm/api/machine.hpp"
 #include "vmm/boot/load.hpp"
+#include "vmm/dev/bios.hpp"
 #include "vmm/dev/platform.hpp"
 #include "vmm/kvm/vcpu_fd.hpp"
 #include "vmm/mem/guest_ram.hpp"
@@ -44,7 +45,10 @@ class KvmMachine final : public api::Machine {
 
   // Console input; returns how much was taken.
   std::size_t type(std::string_view input) { return hardware_->platform->type(input); }
-  void flush_console() { hardware_->platform->flush(); }
+  void flush_console() {
+    if (bios_) bios_->flush();
+    hardware_->platform->flush();
+  }
 
   // To be called about once a second: finds out that every vCPU is in hlt with interrupts off, from which
   // nothing wakes it (Linux: "System halted"), and reports GuestEnd::kHalt.  Costs nothing while any runs.
@@ -74,6 +78,7 @@ class KvmMachine final : public api::Machine {
   boot::BootImages images_;
   api::MachineInfo info_;
   TimeKeeper time_;
+  std::unique_ptr<dev::Bios> bios_;  // only for a kernel that is entered in real mode
   std::unique_ptr<Hardware> hardware_;
   std::vector<std::unique_ptr<VcpuThread>> threads_;
   api::MachineListener* listener_ = nullptr;

@@ -61,7 +61,7 @@ void TinyGuest::enter(Mode mode, std::size_t index) {
     sregs.cs.base = 0;
     sregs.cs.selector = 0;
   } else {
-    enter_long_mode(long_mode_entry(), sregs);
+    run::enter(long_mode_entry(), sregs);
     sregs.idt.base = kIdt;
     sregs.idt.limit = kPageSize - 1;
   }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <time.h>
 
+#include "vmm/mem/bios.hpp"
 #include "vmm/run/kick.hpp"
 
 namespace ringside::run {
@@ -44,10 +45,14 @@ api::StopCause cause_of(api::Verdict verdict) {
 }  // namespace
 
 VcpuThread::VcpuThread(std::unique_ptr<kvm::VcpuFd> fd, const dev::Bus& bus, api::DebugPolicy& policy,
-                       api::MachineListener& listener, TimeKeeper* time)
-    : fd_(std::move(fd)), bus_(&bus), policy_(policy), listener_(listener), time_(time), thread_([this] {
-        body();
-      }) {
+                       api::MachineListener& listener, Surroundings surroundings)
+    : fd_(std::move(fd)),
+      bus_(&bus),
+      policy_(policy),
+      listener_(listener),
+      time_(surroundings.time),
+      firmware_(std::move(surroundings.firmware)),
+      thread_([this] { body(); }) {
   ::pthread_setname_np(thread_.native_handle(), fmt::format("vcpu{}", fd_->id().number).c_str());
 }
 
@@ -221,8 +226,10 @@ bool VcpuThread::tell_write() {
 // False when the vCPU has been parked.
 bool VcpuThread::handle(kvm::Exit& exit) {
   if (auto* io = std::get_if<kvm::PortIo>(&exit)) {
+    const bool for_firmware =
+        firmware_ && io->port == mem::kBiosCall && io->direction == kvm::Direction::kOut;
     handle_port(*io);
-    return true;
+    return !for_firmware || call_firmware();
   }
   if (auto* access = std::get_if<kvm::Mmio>(&exit)) {
     handle_mmio(*access);
@@ -260,6 +267,20 @@ void VcpuThread::handle_port(const kvm::PortIo& io) {
       bus_->read_port(io.port, element);
     }
   }
+}
+
+// The instruction is finished first (KVM api 5): that may be the end of a single step, which then has the
+// call's results in its registers.  Further I/O of the same instruction is a string's, and no call.
+bool VcpuThread::call_firmware() {
+  fd_->run_page().immediate_exit = 1;
+  kvm::Exit exit = fd_->run();
+  fd_->run_page().immediate_exit = 0;
+  if (const auto* more = std::get_if<kvm::PortIo>(&exit)) {
+    handle_port(*more);
+    return true;
+  }
+  firmware_(*fd_);
+  return handle(exit);
 }
 
 void VcpuThread::handle_mmio(const kvm::Mmio& access) {

@@ -26,8 +26,16 @@ namespace ringside::run {
 
 class VcpuThread final : public api::Vcpu {
  public:
+  // Answers an `out` to the firmware's port once the instruction is done (bios.hpp).  Thread: the vCPU's.
+  using FirmwareCall = std::function<void(api::VcpuAccess&)>;
+
+  struct Surroundings {
+    TimeKeeper* time = nullptr;  // null: time goes on whatever stops
+    FirmwareCall firmware = {};  // empty: there is none
+  };
+
   VcpuThread(std::unique_ptr<kvm::VcpuFd> fd, const dev::Bus& bus, api::DebugPolicy& policy,
-             api::MachineListener& listener, TimeKeeper* time = nullptr);
+             api::MachineListener& listener, Surroundings surroundings = {});
   ~VcpuThread() override;  // ends the thread, wherever it is
 
   void run() override;
@@ -54,6 +62,7 @@ class VcpuThread final : public api::Vcpu {
   bool follow(api::Verdict verdict, const api::DebugExit& exit);
   bool tell_write();
   void handle_port(const kvm::PortIo& io);
+  bool call_firmware();
   void handle_mmio(const kvm::Mmio& access);
   void park(api::StopCause cause, api::DebugExit debug, std::string detail);
   void attract();
@@ -63,6 +72,7 @@ class VcpuThread final : public api::Vcpu {
   api::DebugPolicy& policy_;
   api::MachineListener& listener_;
   TimeKeeper* const time_;  // null: time goes on whatever stops
+  const FirmwareCall firmware_;  // empty: there is none
 
   std::mutex mutex_;
   std::condition_variable changed_;

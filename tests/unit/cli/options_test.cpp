@@ -34,6 +34,20 @@ TEST(Options, GdbMayBeRepeated) {
   EXPECT_THAT(std::get<RunOptions>(*options).gdb, testing::ElementsAre(":1", "fd:3,ro"));
 }
 
+TEST(Options, BootNamesAWayIn) {
+  const auto mode = [](const char* option) {
+    const auto options = parse({"run", "k", option});
+    return options ? std::get<RunOptions>(*options).boot.mode : boot::BootMode::kAuto;
+  };
+  EXPECT_EQ(mode("--boot=real"), boot::BootMode::kReal);
+  EXPECT_EQ(mode("--boot=32"), boot::BootMode::kEntry32);
+  EXPECT_EQ(mode("--boot=bzimage"), boot::BootMode::kEntry64);
+  EXPECT_EQ(mode("--boot=pvh"), boot::BootMode::kPvh);
+  const auto wrong = parse({"run", "k", "--boot=16"});
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().text, "--boot=16: use real, 32, 64, elf, pvh or auto");
+}
+
 TEST(Options, EveryCommandHasItsHelp) {
   EXPECT_THAT(help({"--help"}), HasSubstr("attach"));
   EXPECT_THAT(help({"run", "--help"}), HasSubstr("fd:N"));

@@ -117,7 +117,7 @@ TEST_F(HubMemory, QuestionsMayOutliveTheirTracer) {
   tracer_->port->read_registers(VcpuId{0}, RegGroup::kCore, count);
   tracer_->port->search_memory(VcpuId{0}, AddressSpace::kVirtual, Gva{kCode}, 16, {0x77}, count);
   tracer_->port->kernel_slide(VcpuId{0}, count);
-  tracer_->port->disassemble(VcpuId{0}, AddressSpace::kVirtual, Gva{kCode}, 1, count);
+  tracer_->port->disassemble(VcpuId{0}, AddressSpace::kVirtual, {.at = kCode}, 1, count);
   poll();
   EXPECT_EQ(answers, 0);
   detach(tracer_);
@@ -200,7 +200,7 @@ TEST_F(HubMemory, DisassemblesInTheCpusModeAndBelowInt3) {
   for (std::uint64_t i = 0; i < 4; ++i) ASSERT_TRUE(insert(*tracer_, hardware(0x9000 + i)));
   ASSERT_TRUE(insert(*tracer_, software(kCode)));
   std::string text;
-  tracer_->port->disassemble(VcpuId{0}, AddressSpace::kVirtual, Gva{kCode}, 2,
+  tracer_->port->disassemble(VcpuId{0}, AddressSpace::kVirtual, {.at = kCode}, 2,
                              [&](Result<std::string> lines) { text = *lines; });
   poll();
   EXPECT_EQ(text, "0x8000:\tnop\n0x8001:\tnop\n");

@@ -76,6 +76,16 @@ inline Bytes elf_file() {
   return file;
 }
 
+// Behind the build id a note that names this PVH entry (as linked, physical).
+inline Bytes with_pvh_entry(Bytes file, std::uint64_t entry) {
+  constexpr std::size_t kAt = kNoteInFile + 36;
+  put(file, 0x40 + 112, phdr(PT_NOTE, kNoteInFile, 0, 0, 36 + 24, 0));
+  put(file, kAt, Elf64_Nhdr{4, 8, 18});
+  std::memcpy(&file[kAt + 12], "Xen", 4);
+  put(file, kAt + 16, entry);
+  return file;
+}
+
 inline Bytes words(std::initializer_list<std::uint32_t> values) {
   Bytes bytes;
   for (const std::uint32_t value : values) append(bytes, bytes_of(value));

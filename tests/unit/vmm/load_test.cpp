@@ -119,7 +119,7 @@ TEST_F(Load, APlainVmlinuxIsLoadedWithoutASlide) {
 TEST_F(Load, InBzImageModeTheKernelsOwnDecompressorIsEntered) {
   const Bytes kernel = test::kernel();
   BootSpec boot = spec(kernel);
-  boot.mode = BootMode::kBzImage;
+  boot.mode = BootMode::kEntry64;
   const auto plan = load(boot, ram_);
   ASSERT_TRUE(plan) << plan.error().text;
   EXPECT_FALSE(plan->kernel);
@@ -131,7 +131,7 @@ TEST_F(Load, InBzImageModeTheKernelsOwnDecompressorIsEntered) {
 
 TEST_F(Load, InBzImageModeKaslrOffIsSaidOnTheCommandLine) {
   BootSpec boot = spec(test::kernel());
-  boot.mode = BootMode::kBzImage;
+  boot.mode = BootMode::kEntry64;
   boot.cmdline = "quiet";
   boot.kaslr.kind = KaslrPolicy::Kind::kOff;
   ASSERT_TRUE(load(boot, ram_));
@@ -139,7 +139,7 @@ TEST_F(Load, InBzImageModeKaslrOffIsSaidOnTheCommandLine) {
   ASSERT_TRUE(ram_.read(mem::kCmdline, text));
   EXPECT_STREQ(reinterpret_cast<const char*>(text.data()), "nokaslr quiet");
   boot.kaslr = {KaslrPolicy::Kind::kFixed, 0x200000, {}};
-  EXPECT_THAT(error_of(boot), HasSubstr("boot mode auto"));
+  EXPECT_THAT(error_of(boot), HasSubstr("--boot=auto"));
 }
 
 TEST_F(Load, TheInitrdIsInRamAndTheKernelKeepsClearOfIt) {
@@ -191,7 +191,7 @@ TEST_F(Load, ImagesThatAreNoKernelsAreNamed) {
   EXPECT_THAT(error_of(spec(truncated)), HasSubstr("truncated"));
   EXPECT_THAT(error_of(spec(test::bzimage(Bytes(100, 1)))), HasSubstr("unknown compression"));
   BootSpec boot = spec(test::elf_file());
-  boot.mode = BootMode::kBzImage;
+  boot.mode = BootMode::kEntry64;
   EXPECT_THAT(error_of(boot), HasSubstr("needs a bzImage"));
 }
 

@@ -64,7 +64,7 @@ TEST(RealKernels, LoadWithAndWithoutASlide) {
     EXPECT_FALSE(plan->version.empty());
     spec.kaslr.kind = KaslrPolicy::Kind::kOff;
     EXPECT_EQ(load(spec, ram)->kernel->slide, 0u);
-    spec.mode = BootMode::kBzImage;
+    spec.mode = BootMode::kEntry64;
     EXPECT_TRUE(load(spec, ram));
   }
 }
