@@ -18,6 +18,7 @@ struct RunOptions {
   std::uint64_t ram_bytes = 512ull << 20;
   std::vector<std::string> gdb;  // addresses to listen on
   bool wait = false;
+  std::string stop_at, stop_on;  // lists as StopWishes::add takes them, empty for none
   std::string log_level = "warn";
   std::string log_file;
 };

@@ -14,6 +14,7 @@ namespace ringside::hub {
 
 // The hub itself, while it changes what is inserted or steps a vCPU over a breakpoint.
 inline constexpr TracerId kMonitor{0};
+inline constexpr TracerId kEvents{UINT32_MAX};  // owns the points by which the monitor finds events itself
 
 class HoldLedger {
  public:

@@ -20,8 +20,10 @@
 
 #include <boost/asio/any_io_executor.hpp>
 
+#include "stub/hub/guest_events.hpp"
 #include "stub/hub/holds.hpp"
 #include "stub/hub/kernel_keeper.hpp"
+#include "stub/hub/link_map.hpp"
 #include "stub/hub/memory_view.hpp"
 #include "stub/hub/points.hpp"
 #include "stub/hub/policy.hpp"
@@ -46,6 +48,10 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   // Starts the machine's threads.  `held`: nobody runs until the first tracer has attached and resumed.
   Result<void> start(bool held);
 
+  // Where the guest stops by itself: "start_kernel,init", or with `trouble` "panic,oops" (StopWishes::add).
+  // The error says what is wrong with that here.  Also before start().
+  Result<void> stop_at(std::string_view names, bool trouble);
+
   Result<std::unique_ptr<tracer::Port>> attach(std::string label, tracer::Events& events,
                                                tracer::AttachOptions options = {}) override;
 
@@ -62,6 +68,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
     bool dead = false;     // triple fault or failure: it cannot go on
     api::StopCause cause = api::StopCause::kPaused;
     std::string detail;
+    std::string event;        // what everybody was stopped for here; until it runs on
     x86::CpuContext context;  // while parked
     bool context_known = false;
     std::optional<Gva> hit;    // a breakpoint here has been dealt with: pass it at the next run
@@ -145,6 +152,32 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void memory_written();
   void replan_points();
 
+  // hub_events.cpp
+  bool happened(api::VcpuAccess& access, const api::GuestEvent& event);
+  void sighted(const Sighting& seen);
+  void kernel_came(const Sighting& seen);
+  void carry_over(const KernelPlace& place);
+  void take_back();
+  void replan_all();
+  static bool wants_stops(const Tracer& tracer);
+  bool is_watched() const;
+  void stop_everyone(VcpuId id, const x86::CpuContext& context, const std::string& text);
+  void tell_untold(TracerId who);
+  Result<void> can_be_seen(const StopWishes& wishes) const;
+  void begin_life();
+  void arm_events();
+  void arm_entries(Gva unpacker);
+  std::optional<Gva> find_jump_to_copy(Gva entry) const;
+  void arm_symbols();
+  void ask_symbols(int tries);
+  void set_symbol_points(const guestos::Kernel& kernel);
+  void watch_for(Gva where, EventPoint point);
+  void unwatch(Gva where);
+  void drop_event_points();
+  void event_hit(VcpuId id, Gva where);
+  void init_hit(VcpuId id, const EventPoint& point);
+  std::string describe_stops() const;
+
   // hub_memory.cpp
   void with_context(VcpuId vcpu, std::move_only_function<void(const x86::CpuContext&)> use);
   void read_registers(VcpuId vcpu, x86::RegGroups groups, tracer::Done<const x86::RegisterFile*> done);
@@ -175,6 +208,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   // hub_describe.cpp
   std::string describe_tracers() const;
   std::string describe_points() const;
+  std::string owner_text(TracerId who, Gva where) const;
   std::string points_as_script(TracerId who) const;
   std::string describe_machine() const;
   std::string describe_exits() const;
@@ -209,6 +243,12 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   Gpa lifted_;
   Gva lifted_at_;
   KernelKeeper kernel_;
+  KernelSpotter spotter_;
+  std::atomic<bool> marks_wanted_{false}, modes_wanted_{false};  // for the vCPUs' threads
+  GuestEvents events_;
+  LinkMap link_map_;
+  std::uint64_t life_ = 0;  // one more with each reset
+  bool started_ = false;
   bool settling_ = false;
   bool waiting_for_first_ = false;  // --wait: kMonitor holds everything until a tracer does
   std::optional<api::GuestEnd> ended_;

@@ -55,6 +55,12 @@ class Policy final : public api::DebugPolicy {
   api::Verdict before_run(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept override;
   bool unfinished(api::VcpuAccess& vcpu) noexcept override;
   api::Verdict on_debug_exit(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept override;
+  bool on_event(api::VcpuAccess& vcpu, const api::GuestEvent& event) noexcept override {
+    return events_ && events_(vcpu, event);
+  }
+  // Before the machine starts.  `events` is called on the vCPUs' threads; true: the vCPU parks.
+  using EventSink = std::function<bool(api::VcpuAccess&, const api::GuestEvent&)>;
+  void listen(EventSink events) { events_ = std::move(events); }
 
  private:
   struct PerVcpu {
@@ -84,6 +90,7 @@ class Policy final : public api::DebugPolicy {
   PhysicalMemory& memory_;
   PrintSink print_;
   std::function<void()> busy_;
+  EventSink events_;
 };
 
 }  // namespace ringside::hub

@@ -32,6 +32,8 @@ class DebugPolicy {
   virtual bool unfinished(VcpuAccess&) noexcept { return false; }
   // May change what is reported.
   virtual Verdict on_debug_exit(VcpuAccess& vcpu, DebugExit& exit) noexcept = 0;
+  // True: the vCPU parks as if pause() had come for it.
+  virtual bool on_event(VcpuAccess&, const GuestEvent&) noexcept { return false; }
 };
 
 class MachineListener {
@@ -52,6 +54,8 @@ struct KernelImage {
   std::uint64_t bytes = 0;             // of the image in memory, with `at`
   Gva link_banner;                     // address of linux_banner in the unrelocated vmlinux, 0 when not found
   std::string banner;                  // its text, by which a running kernel's slide can be found
+  std::optional<Gpa> unpacker;  // of a kernel that unpacks itself: its 32-bit entry; that for 64 bits is
+                                // 0x200 on (boot.rst)
 };
 
 struct MachineInfo {
@@ -59,6 +63,7 @@ struct MachineInfo {
   std::uint64_t ram_bytes = 0;
   x86::CpuFeatures features;
   std::optional<KernelImage> kernel;
+  bool tells_of_efer = false;  // GuestEvent::kReadEfer and kWroteEfer come
   std::optional<Gpa>
       scratch;  // 2 MiB on a 2 MiB border of which the guest is not told, for code of the monitor
 };

@@ -15,6 +15,18 @@ struct DebugExit {
   std::uint64_t dr6 = 0;  // #DB: which slots fired (B0-B3), BS for a single step (SDM 3B 17.2.3)
 };
 
+// Something that a vCPU has just done and that tells where the guest is.  It stands behind the instruction.
+struct GuestEvent {
+  enum class Kind : std::uint8_t {
+    kReadEfer,
+    kWroteEfer,
+    kMark,  // `out` to the mark port
+  };
+  Kind kind = Kind::kMark;
+  std::uint64_t value = 0;   // read or written
+  std::uint64_t before = 0;  // with kWroteEfer
+};
+
 enum class StopCause : std::uint8_t {
   kPaused,       // asked for by pause(); the vCPU is between two instructions
   kDebug,        // the debug policy wants this debug exit reported

@@ -41,6 +41,10 @@ class VcpuFd final : public api::VcpuAccess {
   // nothing else (and may come back with a further I/O exit, or the debug exit of a single step).
   bool io_pending() const { return io_pending_; }
 
+  // Does what the exit was about as the CPU would, or has it end in #GP; the guest goes on behind it, or in
+  // its handler, after the next run().  The value written or read; nothing with #GP.
+  std::optional<std::uint64_t> serve(const MsrAccess& access);
+
   VcpuId id() const override { return id_; }
   const x86::CoreRegs& core() override;
   void set_core(const x86::CoreRegs& core) override;
@@ -79,6 +83,8 @@ class VcpuFd final : public api::VcpuAccess {
   Result<std::vector<std::uint8_t>> get_xsave();
   Result<void> set_xsave(std::vector<std::uint8_t>& area);
   Result<void> read_msrs(x86::RegisterFile& into);
+  Result<std::uint64_t> read_msr(std::uint32_t index);
+  bool takes_efer(std::uint64_t value);
   Result<void> write_msr(std::uint32_t index, std::uint64_t value);
   Result<void> write_system(x86::Reg reg, std::uint64_t value);
   Result<void> write_vector(x86::Reg reg, ByteView value);

@@ -23,6 +23,8 @@ class Vm {
   Result<void> set_memory(unsigned slot, Gpa at, std::uint64_t bytes, void* host,
                           SlotAccess access = SlotAccess::kReadWrite) const;
   Result<void> set_irq(unsigned gsi, bool level) const;
+  // Reads and writes of EFER come to us, as kvm::MsrAccess (KVM api 4.97).
+  Result<void> watch_msrs() const;
   Result<Fd> create_vcpu(VcpuId id) const;
 
  private:

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <time.h>
 
+#include "vmm/mem/ports.hpp"
 #include "vmm/run/kick.hpp"
 
 namespace ringside::run {
@@ -150,7 +151,9 @@ void VcpuThread::enter_guest() {
   kvm_run& page = fd_->run_page();
   for (;;) {
     page.immediate_exit = 0;
-    if (attention_.load()) {
+    if (event_ && fd_->io_pending()) {
+      page.immediate_exit = 1;
+    } else if (attention_.load()) {
       if (fd_->io_pending()) {
         page.immediate_exit = 1;  // only finish the I/O instruction
       } else if (!policy_.unfinished(*fd_)) {
@@ -159,6 +162,7 @@ void VcpuThread::enter_guest() {
     }
     kvm::Exit exit = fd_->run();
     exits_.fetch_add(1, std::memory_order_relaxed);
+    if (event_ && !fd_->io_pending()) tell_of_event();
     if (!handle(exit)) return;
   }
 }
@@ -181,6 +185,10 @@ bool VcpuThread::handle(kvm::Exit& exit) {
     return true;
   }
   if (std::holds_alternative<kvm::Interrupted>(exit)) return true;
+  if (auto* access = std::get_if<kvm::MsrAccess>(&exit)) {
+    handle_msr(*access);
+    return true;
+  }
   if (auto* debug = std::get_if<api::DebugExit>(&exit)) {
     const api::Verdict verdict = policy_.on_debug_exit(*fd_, *debug);
     return follow(verdict, *debug);
@@ -205,11 +213,30 @@ void VcpuThread::handle_port(const kvm::PortIo& io) {
   for (std::uint32_t i = 0; i < io.count; ++i) {
     const MutableByteView element = io.data.subspan(std::size_t{i} * io.size, io.size);
     if (io.direction == kvm::Direction::kOut) {
+      if (io.port == mem::kMark) {
+        event_ = {.kind = api::GuestEvent::Kind::kMark, .value = element[0], .before = 0};
+        continue;
+      }
       bus_->write_port(io.port, element);
     } else {
       bus_->read_port(io.port, element);
     }
   }
+}
+
+void VcpuThread::handle_msr(const kvm::MsrAccess& access) {
+  using Kind = api::GuestEvent::Kind;
+  const bool write = access.direction == kvm::Direction::kOut;
+  const std::uint64_t before = fd_->context().paging.efer;
+  const auto value = fd_->serve(access);
+  if (!value) return;
+  event_ = {.kind = write ? Kind::kWroteEfer : Kind::kReadEfer, .value = *value, .before = before};
+}
+
+// A stop is made a pause: that comes when the vCPU can take it.
+void VcpuThread::tell_of_event() {
+  const api::GuestEvent event = *std::exchange(event_, std::nullopt);
+  if (policy_.on_event(*fd_, event)) pause();
 }
 
 void VcpuThread::handle_mmio(const kvm::Mmio& access) {

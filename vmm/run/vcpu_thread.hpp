@@ -50,6 +50,8 @@ class VcpuThread final : public api::Vcpu {
   bool handle(kvm::Exit& exit);
   bool follow(api::Verdict verdict, const api::DebugExit& exit);
   void handle_port(const kvm::PortIo& io);
+  void handle_msr(const kvm::MsrAccess& access);
+  void tell_of_event();
   void handle_mmio(const kvm::Mmio& access);
   void park(api::StopCause cause, api::DebugExit debug, std::string detail);
   void attract();
@@ -68,6 +70,7 @@ class VcpuThread final : public api::Vcpu {
   std::atomic<bool> attention_{false};  // one of the above has changed: look before the next entry
   std::atomic<bool> retired_{false};
   std::atomic<std::uint64_t> exits_{0};
+  std::optional<api::GuestEvent> event_;  // the policy is told when the instruction is complete
   bool running_ = false;  // this thread's own copy of order_ == kRun
 
   std::thread thread_;
