@@ -36,6 +36,7 @@ struct GuestEvents {
   // A stop that nobody was there to be told of.
   struct Untold {
     VcpuId vcpu;
+    tracer::StopReason reason = tracer::StopReason::kEvent;
     x86::CpuContext context;
     std::string text;
   };

@@ -26,7 +26,8 @@ Hub::Hub(boost::asio::any_io_executor executor, api::Machine& machine, Callbacks
       snapshot_(std::make_shared<PointSnapshot>()),
       vcpus_(machine.vcpu_count()),
       kernel_(executor_, machine),
-      spotter_(machine.memory(), machine.info()) {
+      spotter_(machine.memory(), machine.info()),
+      hang_timer_(executor_) {
   policy_.listen([this](api::VcpuAccess& vcpu, const api::GuestEvent& event) { return happened(vcpu, event); });
 }
 

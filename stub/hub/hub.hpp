@@ -19,8 +19,10 @@
 #include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include "stub/hub/guest_events.hpp"
+#include "stub/hub/hang_watch.hpp"
 #include "stub/hub/holds.hpp"
 #include "stub/hub/kernel_keeper.hpp"
 #include "stub/hub/link_map.hpp"
@@ -39,6 +41,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   struct Callbacks {
     // The guest is over and every tracer has been told.
     std::function<void(api::GuestEnd, std::string detail)> on_end;
+    // The guest has stopped at one of these (stop_at()): every vCPU is parked, and nobody runs before this returns.
+    std::function<void(std::string_view occasion, const std::string& text)> on_occasion = {};
   };
 
   // `machine` must outlive the hub's last callback, and the hub the machine's threads.
@@ -102,6 +106,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void watch_hits(VcpuId id, std::uint8_t slots);
   void step_done(VcpuId id);
   void vcpu_died(VcpuId id);
+  void keep_dead(VcpuId id);
   void report_death(VcpuId id, TracerId who);
   void concern(TracerId who, tracer::StopEvent event);
   bool deliver_to(TracerId who, Tracer& tracer);
@@ -161,7 +166,10 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void replan_all();
   static bool wants_stops(const Tracer& tracer);
   bool is_watched() const;
-  void stop_everyone(VcpuId id, const x86::CpuContext& context, const std::string& text);
+  void stop_everyone(Occasion occasion, VcpuId id, const x86::CpuContext& context, const std::string& text);
+  void look_for_hangs();
+  void felt(VcpuId id, const api::Pulse& pulse, const x86::CpuContext& context);
+  std::string place_text(Gva at) const;
   void tell_untold(TracerId who);
   Result<void> can_be_seen(const StopWishes& wishes) const;
   void begin_life();
@@ -246,9 +254,13 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   KernelSpotter spotter_;
   std::atomic<bool> marks_wanted_{false}, modes_wanted_{false};  // for the vCPUs' threads
   GuestEvents events_;
+  HangWatch hangs_;
+  boost::asio::steady_timer hang_timer_;
+  bool hang_timer_runs_ = false;
   LinkMap link_map_;
   std::uint64_t life_ = 0;  // one more with each reset
   bool started_ = false;
+  std::shared_ptr<int> alive_ = std::make_shared<int>();  // for timers that come later than our end
   bool settling_ = false;
   bool waiting_for_first_ = false;  // --wait: kMonitor holds everything until a tracer does
   std::optional<api::GuestEnd> ended_;

@@ -6,6 +6,7 @@
 // Each ends in stop_everyone().
 #include <algorithm>
 #include <array>
+#include <chrono>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -38,10 +39,10 @@ void Hub::sighted(const Sighting& seen) {
   const StopWishes& wishes = events_.wishes;
   if (seen.event.kind == Kind::kMark && wishes.has(Occasion::kMark) &&
       wishes.mark.value_or(static_cast<std::uint8_t>(seen.event.value)) == seen.event.value) {
-    stop_everyone(seen.vcpu, seen.context, fmt::format("the guest's mark {:#04x}", seen.event.value));
+    stop_everyone(Occasion::kMark, seen.vcpu, seen.context, fmt::format("the guest's mark {:#04x}", seen.event.value));
   }
   if (seen.event.kind == Kind::kWroteEfer && wishes.has(Occasion::kMode)) {
-    stop_everyone(seen.vcpu, seen.context,
+    stop_everyone(Occasion::kMode, seen.vcpu, seen.context,
                   fmt::format("EFER from {:#x} to {:#x}", seen.event.before, seen.event.value));
   }
   settle();
@@ -58,7 +59,7 @@ void Hub::kernel_came(const Sighting& seen) {
   spdlog::info("CPU {}: the kernel is in its place: {}", seen.vcpu.number, where);
   drop_event_points();
   if (events_.wishes.has(Occasion::kRelocated))
-    stop_everyone(seen.vcpu, seen.context, "the kernel runs at its final address: " + where);
+    stop_everyone(Occasion::kRelocated, seen.vcpu, seen.context, "the kernel runs at its final address: " + where);
   arm_symbols();
 }
 
@@ -127,13 +128,15 @@ bool Hub::is_watched() const {
 
 // Every vCPU stops, and every tracer is told why.  Is nobody there who could do something about it, the guest
 // waits for the first who comes.
-void Hub::stop_everyone(VcpuId id, const x86::CpuContext& context, const std::string& text) {
+void Hub::stop_everyone(Occasion occasion, VcpuId id, const x86::CpuContext& context, const std::string& text) {
   events_.last = text;
   at(id).event = text;
+  if (callbacks_.on_occasion)
+    exclusively([this, occasion, text] { callbacks_.on_occasion(name_of(occasion), text); });
   const std::string line = fmt::format("CPU {}: stopped: {}", id.number, text);
   if (!is_watched()) {
     spdlog::warn("{}; waiting for a gdb", line);
-    events_.untold = GuestEvents::Untold{id, context, line};
+    events_.untold = GuestEvents::Untold{id, StopReason::kEvent, context, line};
     waiting_for_first_ = true;
     holds_.take_all(kMonitor);
     return;
@@ -155,7 +158,7 @@ void Hub::tell_untold(TracerId who) {
   const auto untold = std::exchange(events_.untold, std::nullopt);
   if (!untold) return;
   tracers_.at(who).pending.push_back({.vcpu = untold->vcpu,
-                                      .reason = StopReason::kEvent,
+                                      .reason = untold->reason,
                                       .at = {},
                                       .context = untold->context,
                                       .detail = untold->text});
@@ -197,6 +200,7 @@ void Hub::arm_events() {
   const StopWishes& wishes = events_.wishes;
   if (kernel && kernel->unpacker && !events_.place) arm_entries(Gva{kernel->unpacker->value});
   const bool placed = kernel && kernel->slide;
+  if (wishes.has(Occasion::kHang)) look_for_hangs();
   if (wishes.need_symbols() && (placed || events_.place || kernel_.known())) arm_symbols();
 }
 
@@ -347,12 +351,12 @@ void Hub::event_hit(VcpuId id, Gva where) {
   const auto* info = &*std::ranges::find(occasions(), point.occasion, &OccasionInfo::occasion);
   if (!info->trouble) {
     unwatch(where);
-    stop_everyone(id, context, fmt::format("{}: {}", info->name, info->meaning));
+    stop_everyone(info->occasion, id, context, fmt::format("{}: {}", info->name, info->meaning));
     return;
   }
   const auto kernel = kernel_.known();
   const auto memory = kernel_.memory(snapshot_);
-  stop_everyone(id, context,
+  stop_everyone(info->occasion, id, context,
                 kernel && memory ? trouble_text(point.occasion, point, context.core, *kernel->kernel, *memory)
                                  : std::string(info->name));
 }
@@ -374,7 +378,7 @@ void Hub::init_hit(VcpuId id, const EventPoint& point) {
     if (other.occasion == Occasion::kInit) done.push_back(where);
   }
   for (const Gva where : done) unwatch(where);
-  stop_everyone(id, context, "init: the first instruction of process 1 in user mode");
+  stop_everyone(Occasion::kInit, id, context, "init: the first instruction of process 1 in user mode");
 }
 
 // The machine is at its first instruction.
@@ -387,15 +391,56 @@ void Hub::begin_life() {
   events_.last.clear();
   points_.remove_all(kEvents);
   spotter_.forget();
+  hangs_.forget_all();
   arm_events();
   if (!events_.wishes.has(Occasion::kReset)) return;
-  events_.last = "reset";
-  if (is_watched()) {
-    stop_everyone(VcpuId{0}, vcpus_[0].context, "reset: the first instruction");
-  } else {
-    waiting_for_first_ = true;
-    holds_.take_all(kMonitor);
+  exclusively([this] {  // then it is known where the vCPUs stand
+    stop_everyone(Occasion::kReset, VcpuId{0}, vcpus_[0].context, "reset: the first instruction");
+  });
+}
+
+// Once a second while somebody wants to know.
+void Hub::look_for_hangs() {
+  if (!events_.wishes.has(Occasion::kHang) || ended_ || std::exchange(hang_timer_runs_, true)) return;
+  hang_timer_.expires_after(std::chrono::seconds(1));
+  hang_timer_.async_wait([this, alive = std::weak_ptr(alive_)](boost::system::error_code error) {
+    if (error || alive.expired()) return;
+    hang_timer_runs_ = false;
+    for (std::uint32_t i = 0; i < vcpus_.size(); ++i) {
+      if (vcpus_[i].parked) {
+        hangs_.forget(VcpuId{i});
+        continue;
+      }
+      machine_.vcpu(VcpuId{i}).post([this, i](api::VcpuAccess& access) {
+        const auto pulse = access.pulse();
+        if (pulse)
+          post([this, i, pulse = *pulse, context = access.context()] { felt(VcpuId{i}, pulse, context); });
+      });
+    }
+    look_for_hangs();
+  });
+}
+
+void Hub::felt(VcpuId id, const api::Pulse& pulse, const x86::CpuContext& context) {
+  if (ended_ || at(id).parked || !events_.wishes.has(Occasion::kHang)) {
+    hangs_.forget(id);
+    return;
   }
+  const std::chrono::seconds limit(events_.wishes.hang_seconds);
+  if (!hangs_.look(id, pulse, HangWatch::Clock::now(), limit)) return;
+  guest_kernel([this, id, context, limit](const auto&) {  // for the name of the place; it need not be known
+    if (ended_) return;
+    stop_everyone(Occasion::kHang, id, context,
+                  fmt::format("hang: CPU {} has taken no interrupt for {} s, and is at {}", id.number,
+                              limit.count(), place_text(context.linear_rip())));
+    settle();
+  });
+}
+
+std::string Hub::place_text(Gva where) const {
+  const auto known = kernel_.known();
+  const auto near = known ? known->kernel->nearest(where) : std::nullopt;
+  return near ? fmt::format("{}+{:#x}", near->name, near->offset) : fmt::format("{:#x}", where.value);
 }
 
 std::string Hub::describe_stops() const {

@@ -90,9 +90,10 @@ void Hub::write_registers(VcpuId id, std::vector<std::pair<x86::Reg, Bytes>> val
 // From where a kernel that places itself was found to run: its banner is at the same offset in every slide,
 // and slides are multiples of 2 MiB below 1 GiB (Linux arch/x86/boot/compressed/kaslr.c).
 std::optional<tracer::KernelSlide> Hub::find_slide(const x86::CpuContext& context) const {
-  if (events_.place) return tracer::KernelSlide{events_.place->link_text, events_.place->slide()};
+  if (events_.place)
+    return tracer::KernelSlide{events_.place->link_text, events_.place->slide(), events_.place->at};
   const auto& kernel = machine_.info().kernel;
-  if (kernel && kernel->slide) return tracer::KernelSlide{kernel->link_text, *kernel->slide};
+  if (kernel && kernel->slide) return tracer::KernelSlide{kernel->link_text, *kernel->slide, kernel->at};
   if (const auto known = kernel_.known())
     return tracer::KernelSlide{known->kernel->link_text(), known->kernel->slide()};
   if (!kernel) return std::nullopt;

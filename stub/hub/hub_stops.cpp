@@ -183,6 +183,8 @@ void Hub::step_done(VcpuId id) {
 void Hub::vcpu_died(VcpuId id) {
   const Vcpu& vcpu = at(id);
   spdlog::error("CPU {}: {} at rip {:#x}", id.number, vcpu.detail, vcpu.context.core.rip);
+  if (events_.wishes.has(Occasion::kTripleFault) && vcpu.cause == api::StopCause::kTripleFault)
+    keep_dead(id);
   for (auto& [who, tracer] : tracers_) {
     if (tracer.read_only) continue;
     report_death(id, who);
@@ -190,6 +192,20 @@ void Hub::vcpu_died(VcpuId id) {
     holds_.take_all(who);
     std::ranges::replace(tracer.cpus, View::kRunning, View::kStopping);
   }
+}
+
+// The guest waits for somebody who looks at it.
+void Hub::keep_dead(VcpuId id) {
+  const Vcpu& vcpu = at(id);
+  if (callbacks_.on_occasion) {
+    exclusively([this, text = vcpu.detail] {
+      callbacks_.on_occasion(name_of(Occasion::kTripleFault), text);
+    });
+  }
+  if (is_watched()) return;
+  events_.untold = GuestEvents::Untold{id, StopReason::kTripleFault, vcpu.context, vcpu.detail};
+  waiting_for_first_ = true;
+  holds_.take_all(kMonitor);
 }
 
 void Hub::report_death(VcpuId id, TracerId who) {

@@ -213,8 +213,9 @@ void MonitorCommands::kaslr(std::string_view) {
           client.print("the kernel is not in its place yet, or is not known\n");
         } else {
           const tracer::KernelSlide& kernel = **found;
-          client.print(fmt::format("_text {:#x} offset {:#x}\n", (kernel.link_text + kernel.slide).value,
-                                   kernel.slide));
+          const std::string physical = kernel.at ? fmt::format(" physical {:#x}", kernel.at->value) : "";
+          client.print(fmt::format("_text {:#x} offset {:#x}{}\n", (kernel.link_text + kernel.slide).value,
+                                   kernel.slide, physical));
         }
         client.reply("OK");
       }));

@@ -85,6 +85,7 @@ enum class AddressSpace : std::uint8_t { kVirtual, kPhysical };
 struct KernelSlide {
   Gva link_text;  // _text in the unrelocated vmlinux
   std::uint64_t slide;
+  std::optional<Gpa> at = {};  // where _text lies, if that is known
 };
 
 // What the hub tells a tracer without being asked.

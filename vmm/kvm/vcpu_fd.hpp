@@ -50,6 +50,7 @@ class VcpuFd final : public api::VcpuAccess {
   void set_core(const x86::CoreRegs& core) override;
   const x86::CpuContext& context() override;
   std::optional<std::uint64_t> time_ns() override;
+  std::optional<api::Pulse> pulse() override;
   Result<void> read(x86::RegGroups groups, x86::RegisterFile& into) override;
   Result<void> write(x86::Reg reg, ByteView value) override;
   void set_debug(const api::DebugWish& wish) override;
@@ -83,6 +84,7 @@ class VcpuFd final : public api::VcpuAccess {
   Result<std::vector<std::uint8_t>> get_xsave();
   Result<void> set_xsave(std::vector<std::uint8_t>& area);
   Result<void> read_msrs(x86::RegisterFile& into);
+  std::uint64_t interrupts_taken();
   Result<std::uint64_t> read_msr(std::uint32_t index);
   bool takes_efer(std::uint64_t value);
   Result<void> write_msr(std::uint32_t index, std::uint64_t value);
@@ -109,6 +111,8 @@ class VcpuFd final : public api::VcpuAccess {
   bool sregs_valid_ = false;
   bool sregs_dirty_ = false;
   bool io_pending_ = false;
+  std::optional<Fd> stats_;  // KVM_GET_STATS_FD, once it has been asked for
+  std::optional<std::uint64_t> injections_at_;
   api::DebugWish wish_;
   bool wish_changed_ = false;
 };
