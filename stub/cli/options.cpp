@@ -86,8 +86,9 @@ void add_run(CLI::App& app, RunOptions& options, RunTexts& texts) {
                  "serve gdb on :PORT (loopback), HOST:PORT, unix:PATH or the inherited socket fd:N; with ,ro "
                  "behind it who comes in there only looks on; may be repeated");
   app.add_flag("--wait", options.wait, "do not run before the first gdb says so");
-  app.add_option("--stop-at", options.stop_at,
-                 "stop at reset, entry32, entry64, decompressor, relocated, start_kernel, init, mode or mark; a list")
+  app.add_option(
+         "--stop-at", options.stop_at,
+         "stop at reset, entry32, entry64, decompressor, relocated, start_kernel, init, mode or mark; a list")
       ->join(',');
   app.add_option("--stop-on", options.stop_on, "stop on triple-fault, panic, oops, warn or hang; a list")
       ->join(',');

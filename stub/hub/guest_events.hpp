@@ -29,10 +29,10 @@ struct EventPoint {
 
 struct GuestEvents {
   StopWishes wishes;
-  std::optional<KernelPlace> place;    // of the kernel that runs
-  std::map<Gva, EventPoint> points;    // the claims of kEvents
-  bool arming = false;                 // every vCPU waits for the kernel's symbols
-  std::string last;                    // what the guest was stopped for last, in words
+  std::optional<KernelPlace> place;  // of the kernel that runs
+  std::map<Gva, EventPoint> points;  // the claims of kEvents
+  bool arming = false;               // every vCPU waits for the kernel's symbols
+  std::string last;                  // what the guest was stopped for last, in words
   // A stop that nobody was there to be told of.
   struct Untold {
     VcpuId vcpu;

@@ -2,7 +2,8 @@
 
 namespace ringside::hub {
 
-bool HangWatch::look(VcpuId vcpu, const api::Pulse& pulse, Clock::time_point now, std::chrono::seconds limit) {
+bool HangWatch::look(VcpuId vcpu, const api::Pulse& pulse, Clock::time_point now,
+                     std::chrono::seconds limit) {
   if (pulse.asleep || pulse.interrupts_on) {
     seen_.erase(vcpu);
     return false;

@@ -28,7 +28,8 @@ Hub::Hub(boost::asio::any_io_executor executor, api::Machine& machine, Callbacks
       kernel_(executor_, machine),
       spotter_(machine.memory(), machine.info()),
       hang_timer_(executor_) {
-  policy_.listen([this](api::VcpuAccess& vcpu, const api::GuestEvent& event) { return happened(vcpu, event); });
+  policy_.listen(
+      [this](api::VcpuAccess& vcpu, const api::GuestEvent& event) { return happened(vcpu, event); });
 }
 
 Hub::~Hub() = default;

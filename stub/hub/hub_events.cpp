@@ -39,7 +39,8 @@ void Hub::sighted(const Sighting& seen) {
   const StopWishes& wishes = events_.wishes;
   if (seen.event.kind == Kind::kMark && wishes.has(Occasion::kMark) &&
       wishes.mark.value_or(static_cast<std::uint8_t>(seen.event.value)) == seen.event.value) {
-    stop_everyone(Occasion::kMark, seen.vcpu, seen.context, fmt::format("the guest's mark {:#04x}", seen.event.value));
+    stop_everyone(Occasion::kMark, seen.vcpu, seen.context,
+                  fmt::format("the guest's mark {:#04x}", seen.event.value));
   }
   if (seen.event.kind == Kind::kWroteEfer && wishes.has(Occasion::kMode)) {
     stop_everyone(Occasion::kMode, seen.vcpu, seen.context,
@@ -53,13 +54,14 @@ void Hub::kernel_came(const Sighting& seen) {
   events_.place = place;
   kernel_.found_at({place.text, place.at, place.bytes});
   carry_over(place);
-  const std::string where = fmt::format("_text {:#x} offset {:#x} physical {:#x}{}", place.text.value,
-                                        place.slide(), place.at.value,
-                                        place.as_loaded ? "" : ", another kernel than the one loaded");
+  const std::string where =
+      fmt::format("_text {:#x} offset {:#x} physical {:#x}{}", place.text.value, place.slide(),
+                  place.at.value, place.as_loaded ? "" : ", another kernel than the one loaded");
   spdlog::info("CPU {}: the kernel is in its place: {}", seen.vcpu.number, where);
   drop_event_points();
   if (events_.wishes.has(Occasion::kRelocated))
-    stop_everyone(Occasion::kRelocated, seen.vcpu, seen.context, "the kernel runs at its final address: " + where);
+    stop_everyone(Occasion::kRelocated, seen.vcpu, seen.context,
+                  "the kernel runs at its final address: " + where);
   arm_symbols();
 }
 
@@ -87,8 +89,8 @@ void Hub::carry_over(const KernelPlace& place) {
     points_.add(one.owner, link_map_.moved(one.owner, one.spec), one.actions);
     const auto tracer = tracers_.find(one.owner);
     if (tracer != tracers_.end())
-      tracer->second.events->on_message(fmt::format("{} has moved with the kernel to {:#x}", to_text(one.spec),
-                                                    one.spec.at.value + place.slide()));
+      tracer->second.events->on_message(fmt::format("{} has moved with the kernel to {:#x}",
+                                                    to_text(one.spec), one.spec.at.value + place.slide()));
   }
   replan_all();
 }
@@ -128,7 +130,8 @@ bool Hub::is_watched() const {
 
 // Every vCPU stops, and every tracer is told why.  Is nobody there who could do something about it, the guest
 // waits for the first who comes.
-void Hub::stop_everyone(Occasion occasion, VcpuId id, const x86::CpuContext& context, const std::string& text) {
+void Hub::stop_everyone(Occasion occasion, VcpuId id, const x86::CpuContext& context,
+                        const std::string& text) {
   events_.last = text;
   at(id).event = text;
   if (callbacks_.on_occasion)
@@ -182,14 +185,16 @@ Result<void> Hub::can_be_seen(const StopWishes& wishes) const {
   const auto& kernel = machine_.info().kernel;
   const bool unpacks_itself = kernel && kernel->unpacker;
   if (!unpacks_itself && (wishes.has(Occasion::kEntry32) || wishes.has(Occasion::kDecompressor))) {
-    return fail(Errc::kUnsupported,
-                "here the monitor unpacks the kernel: entry32 and decompressor need a boot by the kernel's own "
-                "decompressor");
+    return fail(
+        Errc::kUnsupported,
+        "here the monitor unpacks the kernel: entry32 and decompressor need a boot by the kernel's own "
+        "decompressor");
   }
   const bool needs_efer = wishes.has(Occasion::kRelocated) || wishes.has(Occasion::kMode) ||
                           (unpacks_itself && wishes.need_symbols());
   if (needs_efer && !machine_.info().tells_of_efer) {
-    return fail(Errc::kUnsupported, "this host's KVM does not tell of writes to EFER (Linux 5.10 or newer does)");
+    return fail(Errc::kUnsupported,
+                "this host's KVM does not tell of writes to EFER (Linux 5.10 or newer does)");
   }
   return {};
 }
@@ -236,7 +241,8 @@ std::optional<Gva> Hub::find_jump_to_copy(Gva entry) const {
     lea = std::search(lea, code.end(), kLea.begin(), kLea.end());
     if (static_cast<std::size_t>(code.end() - lea) < kLeaBytes + kJump.size()) break;
     const auto jump = lea + kLeaBytes;
-    if (std::equal(kJump.begin(), kJump.end(), jump)) return entry + static_cast<std::uint64_t>(jump - code.begin());
+    if (std::equal(kJump.begin(), kJump.end(), jump))
+      return entry + static_cast<std::uint64_t>(jump - code.begin());
   }
   return std::nullopt;
 }
@@ -447,11 +453,13 @@ std::string Hub::describe_stops() const {
   std::string text;
   for (const OccasionInfo& one : occasions()) {
     std::string name(one.name);
-    if (one.occasion == Occasion::kMark && events_.wishes.mark) name += fmt::format(":{:#x}", *events_.wishes.mark);
+    if (one.occasion == Occasion::kMark && events_.wishes.mark)
+      name += fmt::format(":{:#x}", *events_.wishes.mark);
     if (one.occasion == Occasion::kHang && events_.wishes.hang_seconds != StopWishes::kUsualHangSeconds)
       name += fmt::format(":{}", events_.wishes.hang_seconds);
     const bool set = events_.wishes.has(one.occasion);
-    text += fmt::format("{} {:<9} {:<13} {}\n", set ? "*" : " ", one.trouble ? "stop-on" : "stop-at", name, one.meaning);
+    text += fmt::format("{} {:<9} {:<13} {}\n", set ? "*" : " ", one.trouble ? "stop-on" : "stop-at", name,
+                        one.meaning);
   }
   if (!events_.last.empty()) text += fmt::format("stopped last for: {}\n", events_.last);
   return text;

@@ -227,12 +227,12 @@ void TracerPort::look(VcpuId vcpu, tracer::Done<tracer::StopEvent> done) {
 }
 
 void TracerPort::kernel_slide(VcpuId vcpu, tracer::Done<std::optional<tracer::KernelSlide>> done) {
-  hub_.with_context(vcpu, [&hub = hub_, id = id_,
-                           done = std::move(done)](const x86::CpuContext& context) mutable {
-    const auto slide = hub.find_slide(context);
-    if (slide) hub.link_map_.told(id);
-    done(slide);
-  });
+  hub_.with_context(vcpu,
+                    [&hub = hub_, id = id_, done = std::move(done)](const x86::CpuContext& context) mutable {
+                      const auto slide = hub.find_slide(context);
+                      if (slide) hub.link_map_.told(id);
+                      done(slide);
+                    });
 }
 
 }  // namespace ringside::hub

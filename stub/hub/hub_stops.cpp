@@ -183,8 +183,7 @@ void Hub::step_done(VcpuId id) {
 void Hub::vcpu_died(VcpuId id) {
   const Vcpu& vcpu = at(id);
   spdlog::error("CPU {}: {} at rip {:#x}", id.number, vcpu.detail, vcpu.context.core.rip);
-  if (events_.wishes.has(Occasion::kTripleFault) && vcpu.cause == api::StopCause::kTripleFault)
-    keep_dead(id);
+  if (events_.wishes.has(Occasion::kTripleFault) && vcpu.cause == api::StopCause::kTripleFault) keep_dead(id);
   for (auto& [who, tracer] : tracers_) {
     if (tracer.read_only) continue;
     report_death(id, who);
@@ -198,9 +197,8 @@ void Hub::vcpu_died(VcpuId id) {
 void Hub::keep_dead(VcpuId id) {
   const Vcpu& vcpu = at(id);
   if (callbacks_.on_occasion) {
-    exclusively([this, text = vcpu.detail] {
-      callbacks_.on_occasion(name_of(Occasion::kTripleFault), text);
-    });
+    exclusively(
+        [this, text = vcpu.detail] { callbacks_.on_occasion(name_of(Occasion::kTripleFault), text); });
   }
   if (is_watched()) return;
   events_.untold = GuestEvents::Untold{id, StopReason::kTripleFault, vcpu.context, vcpu.detail};

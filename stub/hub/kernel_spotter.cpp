@@ -12,7 +12,8 @@ constexpr std::uint64_t kRange = 1u << 30;  // KERNEL_IMAGE_SIZE with KASLR; mod
 constexpr std::uint64_t kStep = 2u << 20;
 constexpr Gva kUsualLink{0xffffffff81000000};  // with the usual CONFIG_PHYSICAL_START
 
-bool stands_at(Gva at, const std::string& words, const x86::PagingState& paging, const PhysicalMemory& memory) {
+bool stands_at(Gva at, const std::string& words, const x86::PagingState& paging,
+               const PhysicalMemory& memory) {
   Bytes there(words.size());
   return !words.empty() && x86::read_virtual(paging, at, there, memory) == words.size() &&
          std::ranges::equal(there, words, {}, {}, [](char c) { return static_cast<std::uint8_t>(c); });

@@ -111,8 +111,8 @@ std::string trouble_text(Occasion occasion, const EventPoint& point, const x86::
   constexpr std::uint64_t kRegsIp = 0x80;  // pt_regs.ip (Linux arch/x86/include/uapi/asm/ptrace-abi.h)
   const std::uint64_t first = core.gpr[x86::kRdi];
   if (occasion == Occasion::kPanic) {
-    Arguments arguments = point.symbol == "vpanic" ? Arguments(Gva{core.gpr[x86::kRsi]}, memory)
-                                                   : Arguments(core, memory);
+    Arguments arguments =
+        point.symbol == "vpanic" ? Arguments(Gva{core.gpr[x86::kRsi]}, memory) : Arguments(core, memory);
     return "panic: " + expand(string_at(memory, first), arguments, memory);
   }
   if (occasion == Occasion::kOops && point.symbol == "__die") {
@@ -122,7 +122,8 @@ std::string trouble_text(Occasion occasion, const EventPoint& point, const x86::
   }
   if (occasion == Occasion::kWarn) {
     const std::string file = first == 0 ? std::string() : string_at(memory, first);
-    const std::string line = file.empty() ? "" : fmt::format(" {}:{}", file, core.gpr[x86::kRsi] & 0xffffffff);
+    const std::string line =
+        file.empty() ? "" : fmt::format(" {}:{}", file, core.gpr[x86::kRsi] & 0xffffffff);
     return fmt::format("warning:{} at {}", line, code_at(core.gpr[x86::kRdx], kernel, memory));
   }
   return std::string(name_of(occasion));

@@ -55,8 +55,7 @@ Exit decode_exit(kvm_run& run) {
     case KVM_EXIT_X86_RDMSR:
     case KVM_EXIT_X86_WRMSR:
       return MsrAccess{.index = run.msr.index,
-                       .direction =
-                           run.exit_reason == KVM_EXIT_X86_WRMSR ? Direction::kOut : Direction::kIn,
+                       .direction = run.exit_reason == KVM_EXIT_X86_WRMSR ? Direction::kOut : Direction::kIn,
                        .value = run.msr.data};
     case KVM_EXIT_DEBUG:
       return debug_exit(run);

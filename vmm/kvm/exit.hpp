@@ -49,8 +49,8 @@ struct Failure {
   std::string text;
 };
 
-using Exit = std::variant<Interrupted, PortIo, Mmio, MsrAccess, api::DebugExit, Shutdown, Halted,
-                          SystemEvent, Failure>;
+using Exit = std::variant<Interrupted, PortIo, Mmio, MsrAccess, api::DebugExit, Shutdown, Halted, SystemEvent,
+                          Failure>;
 
 Exit decode_exit(kvm_run& run);
 

@@ -17,7 +17,8 @@ constexpr std::size_t kLongestName = 255;
 // The descriptor that has that name (KVM api 4.133).
 std::optional<std::uint64_t> find_counter(int fd, std::string_view name) {
   kvm_stats_header header{};
-  if (::pread(fd, &header, sizeof header, 0) != sizeof header || header.name_size > kLongestName) return std::nullopt;
+  if (::pread(fd, &header, sizeof header, 0) != sizeof header || header.name_size > kLongestName)
+    return std::nullopt;
   std::array<char, sizeof(kvm_stats_desc) + kLongestName> row{};
   const std::size_t bytes = sizeof(kvm_stats_desc) + header.name_size;
   for (std::uint32_t i = 0; i < header.num_desc; ++i) {
@@ -26,7 +27,8 @@ std::optional<std::uint64_t> find_counter(int fd, std::string_view name) {
       return std::nullopt;
     kvm_stats_desc counter;
     std::memcpy(&counter, row.data(), sizeof counter);
-    const std::string_view here(row.data() + sizeof counter, ::strnlen(row.data() + sizeof counter, header.name_size));
+    const std::string_view here(row.data() + sizeof counter,
+                                ::strnlen(row.data() + sizeof counter, header.name_size));
     if (here == name) return header.data_offset + counter.offset;
   }
   return std::nullopt;

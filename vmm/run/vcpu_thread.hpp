@@ -71,7 +71,7 @@ class VcpuThread final : public api::Vcpu {
   std::atomic<bool> retired_{false};
   std::atomic<std::uint64_t> exits_{0};
   std::optional<api::GuestEvent> event_;  // the policy is told when the instruction is complete
-  bool running_ = false;  // this thread's own copy of order_ == kRun
+  bool running_ = false;                  // this thread's own copy of order_ == kRun
 
   std::thread thread_;
 };

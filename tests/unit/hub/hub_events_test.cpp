@@ -95,7 +95,8 @@ TEST_F(HubEvents, ItIsRemovedByItsLinkAddressAndSetAgainByThat) {
   ASSERT_TRUE(remove(*tracer, spec));
   EXPECT_EQ(tracer->port->describe_points(), "no points are set\n");
   ASSERT_TRUE(insert(*tracer, spec));
-  EXPECT_THAT(tracer->port->describe_points(), HasSubstr("set at 0xffffffff70008002 before the kernel moved"));
+  EXPECT_THAT(tracer->port->describe_points(),
+              HasSubstr("set at 0xffffffff70008002 before the kernel moved"));
 }
 
 TEST_F(HubEvents, AfterAResetItWaitsAtItsLinkAddressAgain) {

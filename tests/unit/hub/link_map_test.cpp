@@ -12,7 +12,8 @@ constexpr TracerId kOld{1}, kNew{2};
 PointSpec point(Gva at) { return {PointKind::kSoftware, at, 1}; }
 
 KernelPlace moved_by(std::uint64_t slide) {
-  return {.text = kLink + slide, .at = Gpa{0x1000000}, .bytes = kBytes, .link_text = kLink, .as_loaded = true};
+  return {
+      .text = kLink + slide, .at = Gpa{0x1000000}, .bytes = kBytes, .link_text = kLink, .as_loaded = true};
 }
 
 class LinkMapTest : public testing::Test {

@@ -64,12 +64,12 @@ TEST_P(BadWish, IsRefusedAndNothingOfItsListIsTaken) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Lists, BadWish,
-                         testing::Values(std::pair{"", false}, std::pair{"init,", false}, std::pair{",init", false},
-                                         std::pair{"init,start_kernal", false}, std::pair{"mark:256", false},
-                                         std::pair{"mark:", false}, std::pair{"mark:0x", false},
-                                         std::pair{"mark:-1", false}, std::pair{"init:3", false},
-                                         std::pair{"hang:0", true}, std::pair{"hang:4000000000000", true},
-                                         std::pair{"panic ", true}));
+                         testing::Values(std::pair{"", false}, std::pair{"init,", false},
+                                         std::pair{",init", false}, std::pair{"init,start_kernal", false},
+                                         std::pair{"mark:256", false}, std::pair{"mark:", false},
+                                         std::pair{"mark:0x", false}, std::pair{"mark:-1", false},
+                                         std::pair{"init:3", false}, std::pair{"hang:0", true},
+                                         std::pair{"hang:4000000000000", true}, std::pair{"panic ", true}));
 
 TEST(StopWishesTest, OnlySomeNeedSymbols) {
   StopWishes wishes;
