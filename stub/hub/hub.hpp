@@ -179,6 +179,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void arm_symbols();
   void ask_symbols(int tries);
   void set_symbol_points(const guestos::Kernel& kernel);
+  static Gva body_of(Gva function, const guestos::Kernel& kernel, const VirtualMemory& memory);
   void watch_for(Gva where, EventPoint point);
   void unwatch(Gva where);
   void drop_event_points();

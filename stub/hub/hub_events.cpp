@@ -275,6 +275,22 @@ void Hub::ask_symbols(int tries) {
   });
 }
 
+// The function's first instruction of its own.  Before it the kernel patches, and complains about bytes that it does
+// not know: endbr64 (arch/x86/kernel/alternative.c, apply_seal_endbr) and the call of __fentry__ (kernel/trace/ftrace.c).
+Gva Hub::body_of(Gva function, const guestos::Kernel& kernel, const VirtualMemory& memory) {
+  constexpr std::uint32_t kEndbr64 = 0xfa1e0ff3;
+  constexpr std::uint32_t kNop5 = 0x00441f0f;  // and one more zero
+  constexpr std::uint8_t kCall = 0xe8;
+  constexpr std::uint64_t kFentryBytes = 5;
+  Gva where = function;
+  if (memory.load_at<std::uint32_t>(where) == kEndbr64) where = where + 4;
+  if (memory.load_at<std::uint32_t>(where) == kNop5) return where + kFentryBytes;
+  const auto target = memory.load_at<std::int32_t>(where + 1);
+  if (memory.load_at<std::uint8_t>(where) != kCall || !target) return where;
+  const Gva called = where + kFentryBytes + static_cast<std::uint64_t>(std::int64_t{*target});
+  return called == kernel.symbol("__fentry__") ? where + kFentryBytes : where;
+}
+
 void Hub::set_symbol_points(const guestos::Kernel& kernel) {
   const auto memory = kernel_.memory(snapshot_);
   const auto state_at = kernel.symbol("system_state");
@@ -298,7 +314,8 @@ void Hub::set_symbol_points(const guestos::Kernel& kernel) {
       const auto where = symbol != nullptr && (row.both || !any) ? kernel.symbol(symbol) : std::nullopt;
       if (!where) continue;
       any = true;
-      watch_for(*where, {row.occasion, PointKind::kProbe, row.occasion != Occasion::kInit, symbol});
+      const Gva body = memory ? body_of(*where, kernel, *memory) : *where;
+      watch_for(body, {row.occasion, PointKind::kProbe, row.occasion != Occasion::kInit, symbol});
     }
     if (!any) spdlog::warn("stop at {}: this kernel has no {}", name_of(row.occasion), row.symbols[0]);
   }
