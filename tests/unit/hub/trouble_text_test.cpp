@@ -75,21 +75,21 @@ TEST_F(TroubleText, ATextWithoutEndIsCutOff) {
 
 TEST_F(TroubleText, AnOopsSaysWhere) {
   small_.put(small_.place(0), "general protection fault");
-  small_.word(small_.place(0x480), SmallKernel::kText + 0x115);
+  small_.word(small_.place(0x480), SmallKernel::kText + 0x30005);
   pass(x86::kRdi, small_.place(0).value);
   pass(x86::kRsi, small_.place(0x400).value);
   pass(x86::kRdx, 2);
-  EXPECT_EQ(text(Occasion::kOops, "__die"), "oops: general protection fault (0002) at do_syscall_64+0x5");
+  EXPECT_EQ(text(Occasion::kOops, "__die"), "oops: general protection fault (0002) at linux_banner+0x5");
 }
 
 TEST_F(TroubleText, AWarningHasFileAndLine) {
   small_.put(small_.place(0), "kernel/exit.c");
   pass(x86::kRdi, small_.place(0).value);
   pass(x86::kRsi, 42);
-  pass(x86::kRdx, SmallKernel::kText.value + 0x118);
-  EXPECT_EQ(text(Occasion::kWarn, "__warn"), "warning: kernel/exit.c:42 at do_syscall_64+0x8");
+  pass(x86::kRdx, SmallKernel::kText.value + 0x30008);
+  EXPECT_EQ(text(Occasion::kWarn, "__warn"), "warning: kernel/exit.c:42 at linux_banner+0x8");
   pass(x86::kRdi, 0);
-  EXPECT_EQ(text(Occasion::kWarn, "__warn"), "warning: at do_syscall_64+0x8");
+  EXPECT_EQ(text(Occasion::kWarn, "__warn"), "warning: at linux_banner+0x8");
 }
 
 }  // namespace
