@@ -41,29 +41,102 @@ document rs-phys
 rs-phys ADDRESS FORMAT: examine guest physical memory, for example: rs-phys 0x1000000 8xg
 end
 
-define rs-kaslr
-  python
-import re
-found = re.search(r"offset (0x[0-9a-f]+)", gdb.execute("monitor kaslr", to_string=True))
-files = [one.filename for one in gdb.objfiles() if one.filename and not one.filename.startswith("system-supplied")]
-if not found:
-    raise gdb.GdbError("the kernel is not in its place yet, or is not known")
-if not files:
-    raise gdb.GdbError("no symbol file: give gdb the kernel's vmlinux first")
-gdb.execute("symbol-file -o %s %s" % (found.group(1), files[0]))
-  end
-end
-document rs-kaslr
-Moves the kernel's symbols to where the kernel runs. gdb asks for that by itself when it attaches, but not in
-non-stop mode, and not when the kernel moves itself later.
-end
-
 python
 import glob
 import lzma
 import os
 import re
+import struct
 import tempfile
+
+
+class RsKaslr(gdb.Command):
+    """rs-kaslr: moves the kernel's symbols to where the kernel runs, per-CPU symbols rightly.
+gdb asks where that is when it attaches, but not in non-stop mode, and not when the kernel moves itself later: so
+this is done at each stop, by itself, until `set rs-follow off`."""
+
+    def __init__(self):
+        super().__init__("rs-kaslr", gdb.COMMAND_FILES)
+
+    def invoke(self, argument, from_tty):
+        if self.wanted() is None:
+            raise gdb.GdbError("the kernel is not in its place yet, or is not known")
+        if self.file() is None:
+            raise gdb.GdbError("no symbol file: give gdb the kernel's vmlinux first")
+        self.move()
+
+    # (_text where the kernel runs, offset to what was linked), or None.
+    def wanted(self):
+        text = gdb.execute("monitor kaslr", to_string=True)
+        found = re.search(r"_text (0x[0-9a-f]+) offset (0x[0-9a-f]+)", text)
+        return found and (int(found[1], 16), int(found[2], 16))
+
+    def file(self):
+        for one in gdb.objfiles():
+            if one.filename and os.path.isfile(one.filename) and self.is_kernel(one.filename):
+                return one.filename
+        return None
+
+    def text(self):
+        try:
+            return int(gdb.parse_and_eval("(unsigned long)&_text"))
+        except gdb.error:
+            return None
+
+    # Says what it has moved; nothing when all is in its place.
+    def move(self):
+        wanted, file = self.wanted(), self.file()
+        if wanted is None or file is None or self.text() == wanted[0]:
+            return False
+        if self.sections(file).get(".data..percpu") == 0:
+            # Per-CPU addresses are offsets in such a kernel: symbol-file -o would move them too.
+            gdb.execute("with confirm off -- symbol-file", to_string=True)
+            gdb.execute("with confirm off -- add-symbol-file '%s' -o %#x -s .data..percpu 0" % (file, wanted[1]),
+                        to_string=True)
+        else:
+            gdb.execute("with confirm off -- symbol-file -o %#x '%s'" % (wanted[1], file), to_string=True)
+        print("ringside: the kernel's symbols are at offset %#x now" % wanted[1])
+        return True
+
+    def is_kernel(self, path):
+        return {".init.text", ".rodata"} <= set(self.sections(path))
+
+    # The ELF's sections with the addresses they are linked at.
+    def sections(self, path):
+        with open(path, "rb") as elf:
+            header = elf.read(64)
+            if header[:5] != b"\x7fELF\x02":
+                return {}
+            at, = struct.unpack_from("<Q", header, 40)
+            size, count, names = struct.unpack_from("<HHH", header, 58)
+            elf.seek(at)
+            table = [struct.unpack_from("<IIQQQQ", elf.read(size)) for _ in range(count)]
+            if names >= len(table):
+                return {}
+            elf.seek(table[names][4])
+            text = elf.read(table[names][5])
+        return {text[one[0]:text.index(b"\0", one[0])].decode(errors="replace"): one[3] for one in table}
+
+
+class RsFollow(gdb.Parameter):
+    """rs-follow: at each stop, look whether the kernel has moved, and move its symbols along."""
+    set_doc = show_doc = __doc__
+
+    def __init__(self):
+        super().__init__("rs-follow", gdb.COMMAND_FILES, gdb.PARAM_BOOLEAN)
+        self.value = True
+        self.kaslr = RsKaslr()
+        gdb.events.stop.connect(self.stopped)
+
+    def stopped(self, event):
+        connection = gdb.selected_inferior().connection
+        if not self.value or connection is None or "remote" not in connection.type:
+            return
+        try:
+            if self.kaslr.move():
+                gdb.execute("frame")
+        except gdb.error:
+            pass  # another stub than ringside's
 
 
 class RsModules(gdb.Command):
@@ -257,6 +330,7 @@ RsSi()
 RsNi()
 RsBreak()
 RsUntil()
+RsFollow()
 RsModules()
 RsComm()
 end

@@ -7,6 +7,7 @@
 
 #include "stub/cli/dump_on.hpp"
 #include "stub/cli/strace_options.hpp"
+#include "stub/hub/stop_wishes.hpp"
 #include "vmm/mem/layout.hpp"
 
 namespace ringside::cli {
@@ -40,6 +41,21 @@ Result<boot::KaslrPolicy> parse_kaslr(const std::string& text) {
   return boot::KaslrPolicy{.kind = Kind::kFixed, .slide = slide, .seed = {}};
 }
 
+// Lists of several options become one.
+Result<void> check_stops(const RunOptions& options) {
+  hub::StopWishes wishes;
+  const auto check = [&](const std::string& list, bool trouble) -> Result<void> {
+    if (list.empty()) return {};
+    if (auto added = wishes.add(list, trouble); !added) {
+      return fail(added.error().code,
+                  fmt::format("--stop-{}={}: {}", trouble ? "on" : "at", list, added.error().text));
+    }
+    return {};
+  };
+  RS_TRY(check(options.stop_at, false));
+  return check(options.stop_on, true);
+}
+
 Result<RunOptions> finish_run(RunOptions options, const RunTexts& texts) {
   options.boot.kernel = texts.kernel;
   if (!texts.initrd.empty()) options.boot.initrd = texts.initrd;
@@ -54,6 +70,7 @@ Result<RunOptions> finish_run(RunOptions options, const RunTexts& texts) {
   options.boot.vcpus = texts.cpus;
   if (!texts.dump_on.empty()) options.dump_on = RS_TRY(parse_dump_events(texts.dump_on));
   options.ram_bytes = RS_TRY(parse_size(texts.memory));
+  RS_TRY(check_stops(options));
   return options;
 }
 
@@ -74,6 +91,12 @@ void add_run(CLI::App& app, RunOptions& options, RunTexts& texts) {
   app.add_flag("--wait", options.wait, "do not run before the first gdb says so");
   app.add_option("--dump-on", texts.dump_on, "write a dump for crash and drgn at: triple-fault, failure");
   app.add_option("--dump-file", options.dump_file, "where to")->capture_default_str();
+  app.add_option(
+         "--stop-at", options.stop_at,
+         "stop at reset, entry32, entry64, decompressor, relocated, start_kernel, init, mode or mark; a list")
+      ->join(',');
+  app.add_option("--stop-on", options.stop_on, "stop on triple-fault, panic, oops, warn or hang; a list")
+      ->join(',');
   app.add_option("--log-level", options.log_level, "trace, debug, info, warn, error or off, on stderr")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
       ->capture_default_str();

@@ -23,6 +23,7 @@ struct RunOptions {
   bool wait = false;
   std::set<tracer::StopReason> dump_on;  // what makes the monitor write dump_file
   std::string dump_file = "vmcore";
+  std::string stop_at, stop_on;  // lists as StopWishes::add takes them, empty for none
   std::string log_level = "warn";
   std::string log_file;
 };

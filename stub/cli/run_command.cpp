@@ -110,6 +110,8 @@ Result<int> Run::execute() {
     dump_on_.emplace(options_.dump_on, options_.dump_file);
     RS_TRY(dump_on_->attach(*hub_));
   }
+  if (!options_.stop_at.empty()) RS_TRY(hub_->stop_at(options_.stop_at, false));
+  if (!options_.stop_on.empty()) RS_TRY(hub_->stop_at(options_.stop_on, true));
   RS_TRY(hub_->start(options_.wait));
   for (auto& listener : listeners_) listener->start(*hub_);
   terminal_->start();
@@ -130,8 +132,13 @@ Result<void> Run::listen() {
                listener->read_only() ? " (read-only)" : "");
     listeners_.push_back(std::move(listener));
   }
-  if (options_.wait && listeners_.empty()) {
-    return fail(Errc::kMalformed, "--wait waits for a gdb, but there is no --gdb to come in by");
+  const char* waiting = options_.wait               ? "--wait"
+                        : !options_.stop_at.empty() ? "--stop-at"
+                        : !options_.stop_on.empty() ? "--stop-on"
+                                                    : nullptr;
+  if (waiting != nullptr && listeners_.empty()) {
+    return fail(Errc::kMalformed,
+                fmt::format("{} waits for a gdb, but there is no --gdb to come in by", waiting));
   }
   return {};
 }

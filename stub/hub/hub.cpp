@@ -27,7 +27,12 @@ Hub::Hub(boost::asio::any_io_executor executor, api::Machine& machine, Callbacks
       vcpus_(machine.vcpu_count()),
       text_timer_(executor_),
       pending_timer_(executor_),
-      kernel_(executor_, machine) {}
+      kernel_(executor_, machine),
+      spotter_(machine.memory(), machine.info()),
+      hang_timer_(executor_) {
+  policy_.listen(
+      [this](api::VcpuAccess& vcpu, const api::GuestEvent& event) { return happened(vcpu, event); });
+}
 
 Hub::~Hub() = default;
 
@@ -60,7 +65,9 @@ Result<void> Hub::start(bool held) {
     holds_.take_all(kMonitor);
   }
   RS_TRY(machine_.start(policy_, *this));
+  started_ = true;
   fetch_contexts();
+  begin_life();
   return {};
 }
 
@@ -88,6 +95,7 @@ Result<std::unique_ptr<tracer::Port>> Hub::attach(std::string label, tracer::Eve
 void Hub::detach(TracerId who) {
   tracers_.erase(who);
   give_up_claims(who);
+  link_map_.forget(who);
 }
 
 void Hub::become_observer(TracerId who) {
@@ -127,6 +135,7 @@ void Hub::stop_all(TracerId who, tracer::Done<tracer::StopEvent> done) {
   holds_.take_all(who);
   // From now on this tracer's own holds do what --wait did.
   if (std::exchange(waiting_for_first_, false)) release_monitor();
+  tell_untold(who);
   tracer.view = View::kStopping;
   tracer.cpus.assign(vcpus_.size(), View::kStopping);
   tracer.stop_done = std::move(done);
@@ -298,7 +307,9 @@ void Hub::reset_machine(tracer::Done<void> done) {
         vcpu = std::move(fresh);
       }
       for (auto& [who, tracer] : tracers_) tracer.pending.clear();  // they tell of a life that is over
+      take_back();
       fetch_contexts();
+      begin_life();
       exclusively([this] { static_cast<void>(apply(VcpuId{0})); });
       look_again_after_reset();
     }

@@ -22,8 +22,11 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "stub/hub/guest_events.hpp"
+#include "stub/hub/hang_watch.hpp"
 #include "stub/hub/holds.hpp"
 #include "stub/hub/kernel_keeper.hpp"
+#include "stub/hub/link_map.hpp"
 #include "stub/hub/memory_view.hpp"
 #include "stub/hub/points.hpp"
 #include "stub/hub/policy.hpp"
@@ -39,6 +42,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   struct Callbacks {
     // The guest is over and every tracer has been told.
     std::function<void(api::GuestEnd, std::string detail)> on_end;
+    // The guest has stopped at one of these (stop_at()): every vCPU is parked, and nobody runs before this returns.
+    std::function<void(std::string_view occasion, const std::string& text)> on_occasion = {};
   };
 
   // `machine` must outlive the hub's last callback, and the hub the machine's threads.
@@ -47,6 +52,10 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
 
   // Starts the machine's threads.  `held`: nobody runs until the first tracer has attached and resumed.
   Result<void> start(bool held);
+
+  // Where the guest stops by itself: "start_kernel,init", or with `trouble` "panic,oops" (StopWishes::add).
+  // The error says what is wrong with that here.  Also before start().
+  Result<void> stop_at(std::string_view names, bool trouble);
 
   Result<std::unique_ptr<tracer::Port>> attach(std::string label, tracer::Events& events,
                                                tracer::AttachOptions options = {}) override;
@@ -64,6 +73,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
     bool dead = false;     // triple fault or failure: it cannot go on
     api::StopCause cause = api::StopCause::kPaused;
     std::string detail;
+    std::string event;        // what everybody was stopped for here; until it runs on
     x86::CpuContext context;  // while parked
     bool context_known = false;
     std::optional<Gva> hit;    // a breakpoint here has been dealt with: pass it at the next run
@@ -98,6 +108,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void watch_hits(VcpuId id, std::uint8_t slots);
   void step_done(VcpuId id);
   void vcpu_died(VcpuId id);
+  void keep_dead(VcpuId id);
   void report_death(VcpuId id, TracerId who);
   void concern(TracerId who, tracer::StopEvent event);
   bool deliver_to(TracerId who, Tracer& tracer);
@@ -173,6 +184,36 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void look_for_pending();
   void look_for_pending_in(const x86::CpuContext& context);
 
+  // hub_events.cpp
+  bool happened(api::VcpuAccess& access, const api::GuestEvent& event);
+  void sighted(const Sighting& seen);
+  void kernel_came(const Sighting& seen);
+  void carry_over(const KernelPlace& place);
+  void take_back();
+  void replan_all();
+  static bool wants_stops(const Tracer& tracer);
+  bool is_watched() const;
+  void stop_everyone(Occasion occasion, VcpuId id, const x86::CpuContext& context, const std::string& text);
+  void look_for_hangs();
+  void felt(VcpuId id, const api::Pulse& pulse, const x86::CpuContext& context);
+  std::string place_text(Gva at) const;
+  void tell_untold(TracerId who);
+  Result<void> can_be_seen(const StopWishes& wishes) const;
+  void begin_life();
+  void arm_events();
+  void arm_entries(Gva unpacker);
+  std::optional<Gva> find_jump_to_copy(Gva entry) const;
+  void arm_symbols();
+  void ask_symbols(int tries);
+  void set_symbol_points(const guestos::Kernel& kernel);
+  static Gva body_of(Gva function, const guestos::Kernel& kernel, const VirtualMemory& memory);
+  void watch_for(Gva where, EventPoint point);
+  void unwatch(Gva where);
+  void drop_event_points();
+  void event_hit(VcpuId id, Gva where);
+  void init_hit(VcpuId id, const EventPoint& point);
+  std::string describe_stops() const;
+
   // hub_memory.cpp
   void with_context(VcpuId vcpu, std::move_only_function<void(const x86::CpuContext&)> use);
   void read_registers(VcpuId vcpu, x86::RegGroups groups, tracer::Done<const x86::RegisterFile*> done);
@@ -204,6 +245,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   std::string describe_tracers() const;
   std::string mechanism_of(const PointSpec& spec) const;
   std::string describe_points() const;
+  std::string owner_text(TracerId who, Gva where) const;
   std::string points_as_script(TracerId who) const;
   std::string describe_machine() const;
   std::string describe_exits() const;
@@ -254,6 +296,16 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   std::chrono::steady_clock::time_point looked_for_pending_;
   std::map<Gva, std::chrono::steady_clock::time_point> pending_since_;
   KernelKeeper kernel_;
+  KernelSpotter spotter_;
+  std::atomic<bool> marks_wanted_{false}, modes_wanted_{false};  // for the vCPUs' threads
+  GuestEvents events_;
+  HangWatch hangs_;
+  boost::asio::steady_timer hang_timer_;
+  bool hang_timer_runs_ = false;
+  LinkMap link_map_;
+  std::uint64_t life_ = 0;  // one more with each reset
+  bool started_ = false;
+  std::shared_ptr<int> alive_ = std::make_shared<int>();  // for timers that come later than our end
   bool settling_ = false;
   bool waiting_for_first_ = false;  // --wait: kMonitor holds everything until a tracer does
   bool waiting_for_kernel_ = false;  // kMonitor holds everything until it is known

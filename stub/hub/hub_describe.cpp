@@ -65,6 +65,15 @@ std::string Hub::mechanism_of(const PointSpec& spec) const {
                           : "nothing is mapped there");
 }
 
+std::string Hub::owner_text(TracerId who, Gva where) const {
+  if (who == kMonitor) return "left behind";
+  if (who == kGuard) return "the monitor's own, to hide int3 from the kernel";
+  if (who != kEvents) return fmt::format("tracer {}", who.number);
+  const auto point = events_.points.find(where);
+  return point == events_.points.end() ? "monitor"
+                                       : fmt::format("monitor: stop at {}", name_of(point->second.occasion));
+}
+
 // One probe a line, and under it what it does: numbers are what users compare.
 std::string Hub::describe_points() const {
   std::string text;
@@ -75,9 +84,10 @@ std::string Hub::describe_points() const {
       const std::uint64_t hits = counters.hits.load(std::memory_order_relaxed);
       const std::uint64_t stops = counters.stops.load(std::memory_order_relaxed);
       const std::uint64_t failures = counters.failures.load(std::memory_order_relaxed);
-      text += fmt::format("{}, {}, {}: {} hits, {} stops", to_text(spec),
-                          who == kMonitor ? "left behind" : who == kGuard ? "the monitor's own, to hide int3 from the kernel" : fmt::format("tracer {}", who.number), mechanism,
-                          hits, stops);
+      text += fmt::format("{}, {}, {}: {} hits, {} stops", to_text(spec), owner_text(who, spec.at),
+                          mechanism, hits, stops);
+      if (const auto set_at = link_map_.set_at(who, spec))
+        text += fmt::format(", set at {:#x} before the kernel moved", set_at->value);
       if (failures > 0) text += fmt::format(", {} failures", failures);
       const double spent = clock_.microseconds(counters.cost.load(std::memory_order_relaxed));
       if (hits > 0) text += fmt::format(", {:.1f} us a hit", spent / static_cast<double>(hits));
@@ -147,8 +157,9 @@ std::string Hub::vcpu_note(VcpuId id) const {
   const Vcpu& vcpu = vcpus_.at(id.number);
   if (vcpu.dead) return vcpu.detail;
   const std::string holders = numbers(holds_.holders(id));
-  if (holders.empty()) return "running";
-  return "held by tracer " + holders;
+  const std::string why = vcpu.event.empty() ? "" : "stopped: " + vcpu.event + "; ";
+  if (holders.empty()) return why + "running";
+  return why + "held by tracer " + holders;
 }
 
 }  // namespace ringside::hub

@@ -91,8 +91,10 @@ void Hub::write_registers(VcpuId id, std::vector<std::pair<x86::Reg, Bytes>> val
 // From where a kernel that places itself was found to run: its banner is at the same offset in every slide,
 // and slides are multiples of 2 MiB below 1 GiB (Linux arch/x86/boot/compressed/kaslr.c).
 std::optional<tracer::KernelSlide> Hub::find_slide(const x86::CpuContext& context) const {
+  if (events_.place)
+    return tracer::KernelSlide{events_.place->link_text, events_.place->slide(), events_.place->at};
   const auto& kernel = machine_.info().kernel;
-  if (kernel && kernel->slide) return tracer::KernelSlide{kernel->link_text, *kernel->slide};
+  if (kernel && kernel->slide) return tracer::KernelSlide{kernel->link_text, *kernel->slide, kernel->at};
   if (const auto known = kernel_.known())
     return tracer::KernelSlide{known->kernel->link_text(), known->kernel->slide()};
   if (!kernel) return std::nullopt;
@@ -247,9 +249,12 @@ void TracerPort::look(VcpuId vcpu, tracer::Done<tracer::StopEvent> done) {
 }
 
 void TracerPort::kernel_slide(VcpuId vcpu, tracer::Done<std::optional<tracer::KernelSlide>> done) {
-  hub_.with_context(vcpu, [&hub = hub_, done = std::move(done)](const x86::CpuContext& context) mutable {
-    done(hub.find_slide(context));
-  });
+  hub_.with_context(vcpu,
+                    [&hub = hub_, id = id_, done = std::move(done)](const x86::CpuContext& context) mutable {
+                      const auto slide = hub.find_slide(context);
+                      if (slide) hub.link_map_.told(id);
+                      done(slide);
+                    });
 }
 
 }  // namespace ringside::hub

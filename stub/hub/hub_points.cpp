@@ -102,8 +102,9 @@ bool asks_for_task(const PointTable& points) {
 
 // A point that asks who runs waits until that can be told; too early in the guest's boot it is set all the
 // same, and the kernel is looked for until it is there.
-void Hub::insert(TracerId who, VcpuId vcpu, const PointSpec& spec,
+void Hub::insert(TracerId who, VcpuId vcpu, const PointSpec& asked,
                  std::shared_ptr<const PointActions> actions, tracer::Done<void> done) {
+  const PointSpec spec = link_map_.inserted(who, asked);
   if (actions == nullptr || kernel_.known() || !asks_for_task(*actions)) {
     insert_now(who, vcpu, spec, std::move(actions), std::move(done));
     return;
@@ -159,7 +160,8 @@ void Hub::insert_now(TracerId who, VcpuId vcpu, const PointSpec& spec,
   settle();
 }
 
-void Hub::remove(TracerId who, const PointSpec& spec, tracer::Done<void> done) {
+void Hub::remove(TracerId who, const PointSpec& asked, tracer::Done<void> done) {
+  const PointSpec spec = link_map_.removed(who, asked);
   // An insertion of the same may be on its way.
   if (points_.claim(who, spec) == nullptr && exclusive_.empty()) {
     done({});

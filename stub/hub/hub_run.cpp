@@ -90,12 +90,13 @@ void Hub::enter(VcpuId id) {
   vcpu.parked = false;
   vcpu.context_known = false;
   vcpu.registers.reset();
+  vcpu.event.clear();
   machine_.vcpu(id).run();
 }
 
 void Hub::release_monitor() {
-  const bool waits = waiting_for_first_ || waiting_for_kernel_;
-  if (exclusive_.empty() && !stepping_over_ && !waits) holds_.release_all(kMonitor);
+  const bool needed = waiting_for_first_ || waiting_for_kernel_ || events_.arming;
+  if (exclusive_.empty() && !stepping_over_ && !needed) holds_.release_all(kMonitor);
 }
 
 // Queues work that needs every vCPU parked.  The hub itself holds them until the queue is empty.

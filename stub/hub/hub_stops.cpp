@@ -28,6 +28,14 @@ std::optional<PointKind> breakpoint_of(StopReason reason) {
   return std::nullopt;
 }
 
+// gdb would take a breakpoint that it does not know here for an old one, and go on without a word.
+std::string moved_text(Gva set_at, Gva where, std::uint64_t slide) {
+  return fmt::format(
+      "breakpoint {:#x} is met at {:#x}: the kernel has moved by {:#x} since it was set\n"
+      "to move the symbols: rs-kaslr (of gdbinit/ringside.gdb), or symbol-file -o {:#x} VMLINUX",
+      set_at.value, where.value, slide, slide);
+}
+
 }  // namespace
 
 void Hub::on_stop(api::StopReport report) noexcept {
@@ -126,9 +134,15 @@ void Hub::breakpoint_hit(VcpuId id) {
   vcpu.hit = pc;
   for (Wanted& wanted : std::exchange(policy_.context(id).wanted, {})) {
     if (points_.claim(wanted.who, {.kind = wanted.kind, .at = pc, .length = 1}) == nullptr) continue;
+    if (wanted.who == kEvents) {
+      event_hit(id, pc);
+      continue;
+    }
     vcpu.steps.erase(wanted.who);
+    const auto set_at = link_map_.set_at(wanted.who, {.kind = wanted.kind, .at = pc, .length = 1});
+    if (set_at) wanted.problem += moved_text(*set_at, pc, link_map_.slide());
     concern(wanted.who, {.vcpu = id,
-                         .reason = reason_of(wanted.kind),
+                         .reason = set_at ? StopReason::kEvent : reason_of(wanted.kind),
                          .at = pc,
                          .context = vcpu.context,
                          .mark = wanted.mark,
@@ -179,6 +193,7 @@ void Hub::step_done(VcpuId id) {
 void Hub::vcpu_died(VcpuId id) {
   const Vcpu& vcpu = at(id);
   spdlog::error("CPU {}: {} at rip {:#x}", id.number, vcpu.detail, vcpu.context.core.rip);
+  if (events_.wishes.has(Occasion::kTripleFault) && vcpu.cause == api::StopCause::kTripleFault) keep_dead(id);
   for (auto& [who, tracer] : tracers_) {
     if (tracer.read_only) continue;
     report_death(id, who);
@@ -186,6 +201,19 @@ void Hub::vcpu_died(VcpuId id) {
     holds_.take_all(who);
     std::ranges::replace(tracer.cpus, View::kRunning, View::kStopping);
   }
+}
+
+// The guest waits for somebody who looks at it.
+void Hub::keep_dead(VcpuId id) {
+  const Vcpu& vcpu = at(id);
+  if (callbacks_.on_occasion) {
+    exclusively(
+        [this, text = vcpu.detail] { callbacks_.on_occasion(name_of(Occasion::kTripleFault), text); });
+  }
+  if (is_watched()) return;
+  events_.untold = GuestEvents::Untold{id, StopReason::kTripleFault, vcpu.context, vcpu.detail};
+  waiting_for_first_ = true;
+  holds_.take_all(kMonitor);
 }
 
 void Hub::report_death(VcpuId id, TracerId who) {

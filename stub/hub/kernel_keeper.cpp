@@ -65,7 +65,15 @@ void KernelKeeper::ask_until_known(std::function<std::shared_ptr<const PointSnap
   });
 }
 
+// What is known of one before it is void.
+void KernelKeeper::found_at(const ImagePlace& place) {
+  const bool same = known_ && known_->image.text == place.text && known_->image.where == place.where;
+  if (known_ && !same) forget();
+  place_ = place;
+}
+
 void KernelKeeper::forget() {
+  place_.reset();
   ++life_;
   known_.reset();
   file_.reset();
@@ -82,7 +90,9 @@ std::unique_ptr<VirtualMemory> KernelKeeper::memory(std::shared_ptr<const PointS
 void KernelKeeper::look(std::shared_ptr<const PointSnapshot> points) {
   if (std::exchange(searching_, true)) return;
   const auto& kernel = machine_.info().kernel;
-  if (kernel && kernel->at && kernel->slide && kernel->bytes > 0) {
+  if (place_) {
+    search({*place_, {}, place_->text}, std::move(points));
+  } else if (kernel && kernel->at && kernel->slide && kernel->bytes > 0) {
     const Gva text = kernel->link_text + *kernel->slide;
     search({{text, *kernel->at, kernel->bytes}, {}, text}, std::move(points));
   } else {

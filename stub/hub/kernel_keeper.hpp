@@ -36,6 +36,8 @@ class KernelKeeper {
                        std::function<void()> known);
   // A file with its symbols, absolute path; made when first asked for.
   void symbol_file(std::shared_ptr<const PointSnapshot> points, tracer::Done<std::string> done);
+  // A kernel has come to its place, there.
+  void found_at(const ImagePlace& place);
   void forget();
   std::shared_ptr<const KnownKernel> known() const { return known_; }
 
@@ -62,6 +64,7 @@ class KernelKeeper {
   boost::asio::any_io_executor executor_;
   api::Machine& machine_;
   std::shared_ptr<const KnownKernel> known_;
+  std::optional<ImagePlace> place_;
   std::vector<Answer> waiting_;
   bool searching_ = false;
   std::optional<std::string> file_;

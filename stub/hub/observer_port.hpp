@@ -92,6 +92,8 @@ class ObserverPort final : public tracer::Port {
   std::string describe_points() const override { return inner_->describe_points(); }
   std::string points_as_script() const override { return inner_->points_as_script(); }
   std::size_t drop_left_points() override { return 0; }
+  std::string describe_stops() const override { return inner_->describe_stops(); }
+  Result<void> stop_at(std::string_view, bool) override { return refused(); }
   std::string describe_machine() const override { return inner_->describe_machine(); }
   std::string describe_exits() const override { return inner_->describe_exits(); }
   Result<void> release(TracerId) override { return refused(); }

@@ -65,6 +65,12 @@ class Policy final : public api::DebugPolicy {
   api::WriteVerdict on_guest_write(api::VcpuAccess& vcpu, Gpa at, ByteView data) noexcept override;
   api::Verdict after_guest_write(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept override;
   api::Verdict on_unemulated(api::VcpuAccess& vcpu) noexcept override;
+  bool on_event(api::VcpuAccess& vcpu, const api::GuestEvent& event) noexcept override {
+    return events_ && events_(vcpu, event);
+  }
+  // Before the machine starts.  `events` is called on the vCPUs' threads; true: the vCPU parks.
+  using EventSink = std::function<bool(api::VcpuAccess&, const api::GuestEvent&)>;
+  void listen(EventSink events) { events_ = std::move(events); }
 
  private:
   struct PerVcpu {
@@ -101,6 +107,7 @@ class Policy final : public api::DebugPolicy {
   PrintSink print_;
   Notices notices_;
   GuestWrites writes_;
+  EventSink events_;
 };
 
 }  // namespace ringside::hub

@@ -82,6 +82,8 @@ class TracerPort final : public tracer::Port {
   std::string points_as_script() const override { return hub_.points_as_script(id_); }
   std::size_t drop_left_points() override { return hub_.drop_left_points(); }
   std::string describe_machine() const override { return hub_.describe_machine(); }
+  std::string describe_stops() const override { return hub_.describe_stops(); }
+  Result<void> stop_at(std::string_view names, bool trouble) override { return hub_.stop_at(names, trouble); }
   std::string describe_exits() const override { return hub_.describe_exits(); }
   void reset_machine(tracer::Done<void> done) override { hub_.reset_machine(std::move(done)); }
   Result<void> release(TracerId other) override { return hub_.release_other(other, id_); }

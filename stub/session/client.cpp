@@ -191,6 +191,7 @@ std::string Client::stop_text(const StopEvent& event) const {
       stop.signal = quiet_signal(event.vcpu);
       break;
     case StopReason::kStep:
+    case StopReason::kEvent:
       break;
     case StopReason::kSoftwareBreak:
       stop.cause = rsp::StoppedBySwBreak{};

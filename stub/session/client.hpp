@@ -42,6 +42,7 @@ class Client final : public tracer::Events, public std::enable_shared_from_this<
   void on_guest_end(std::string detail) override;
   void on_message(const std::string& text) override;
   void on_print(const std::string& text) override;
+  bool wants_stops() const override { return strace_ == nullptr; }
 
  private:
   friend class MonitorCommands;

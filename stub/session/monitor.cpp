@@ -105,6 +105,10 @@ std::span<const Command> MonitorCommands::commands() {
       Command{"exits", "", "how often each CPU has come out of the guest", &M::exits},
       Command{"phys", "on|off", "memory commands take guest physical addresses", &M::phys},
       Command{"interrupts", "on|off", "let interrupts in during single steps (default off)", &M::interrupts},
+      Command{"stop-at", "[NAME,...]", "stop everybody at a place of the boot; without NAME: which there are",
+              &M::stop_at},
+      Command{"stop-on", "[NAME,...]", "stop everybody on trouble; without NAME: which there are",
+              &M::stop_on},
       Command{"kaslr", "", "where the kernel runs", &M::kaslr},
       Command{"ps", "", "the guest's processes and threads, and where each sleeps", &M::ps},
       Command{"fds", "PID", "the files that a process has open, and its working directory", &M::fds},
@@ -235,6 +239,20 @@ void MonitorCommands::interrupts(std::string_view arguments) {
   done(*on ? "single steps may land in interrupt handlers\n" : "single steps hold interrupts back\n");
 }
 
+void MonitorCommands::stop_at(std::string_view arguments) { stop_where(arguments, false); }
+
+void MonitorCommands::stop_on(std::string_view arguments) { stop_where(arguments, true); }
+
+void MonitorCommands::stop_where(std::string_view names, bool trouble) {
+  if (!names.empty()) {
+    if (const auto set = client_.port_->stop_at(names, trouble); !set) {
+      refuse(set.error().text);
+      return;
+    }
+  }
+  done(client_.port_->describe_stops());
+}
+
 void MonitorCommands::kaslr(std::string_view) {
   client_.port_->kernel_slide(
       client_.access_, client_.then<std::optional<tracer::KernelSlide>>([](Client& client, auto found) {
@@ -242,8 +260,9 @@ void MonitorCommands::kaslr(std::string_view) {
           client.print("the kernel is not in its place yet, or is not known\n");
         } else {
           const tracer::KernelSlide& kernel = **found;
-          client.print(fmt::format("_text {:#x} offset {:#x}\n", (kernel.link_text + kernel.slide).value,
-                                   kernel.slide));
+          const std::string physical = kernel.at ? fmt::format(" physical {:#x}", kernel.at->value) : "";
+          client.print(fmt::format("_text {:#x} offset {:#x}{}\n", (kernel.link_text + kernel.slide).value,
+                                   kernel.slide, physical));
         }
         client.reply("OK");
       }));

@@ -37,6 +37,9 @@ class MonitorCommands {
   void exits(std::string_view);
   void phys(std::string_view arguments);
   void interrupts(std::string_view arguments);
+  void stop_at(std::string_view arguments);
+  void stop_on(std::string_view arguments);
+  void stop_where(std::string_view names, bool trouble);
   void kaslr(std::string_view);
   void ps(std::string_view);
   void fds(std::string_view arguments);

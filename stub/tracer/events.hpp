@@ -22,6 +22,7 @@ enum class StopReason : std::uint8_t {
   kAccessWatch,
   kTripleFault,
   kFailure,  // KVM cannot go on with this vCPU
+  kEvent,    // the monitor stops everybody here, or its breakpoint that has moved with the kernel; see detail
 };
 
 struct StopEvent {
@@ -30,7 +31,7 @@ struct StopEvent {
   Gva at;  // watched address with the watch reasons
   x86::CpuContext context;
   std::uint64_t mark = 0;  // with kProbe
-  // For people: with kTripleFault, kFailure, and with a breakpoint whose condition could not be evaluated.
+  // For people: with kTripleFault, kFailure, kEvent, and with a breakpoint whose condition could not be evaluated.
   std::string detail;
 };
 

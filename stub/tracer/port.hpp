@@ -87,6 +87,7 @@ enum class AddressSpace : std::uint8_t { kVirtual, kPhysical };
 struct KernelSlide {
   Gva link_text;  // _text in the unrelocated vmlinux
   std::uint64_t slide;
+  std::optional<Gpa> at = {};  // where _text lies, if that is known
 };
 
 // What the hub tells a tracer without being asked.
@@ -101,6 +102,8 @@ class Events {
   virtual void on_message(const std::string& text) = 0;
   // What this tracer's commands have printed, as they printed it.
   virtual void on_print(const std::string& text) = 0;
+  // False for one that only records: what stops everybody passes it by.
+  virtual bool wants_stops() const { return true; }
 };
 
 class Port {
@@ -184,6 +187,9 @@ class Port {
   // Probes left behind by tracers that have gone (PointActions::persist) go; how many that were.
   virtual std::size_t drop_left_points() = 0;
   virtual std::string describe_machine() const = 0;
+  // Where the monitor stops everybody, as a list; and more of it ("start_kernel", with `trouble` "panic").
+  virtual std::string describe_stops() const = 0;
+  virtual Result<void> stop_at(std::string_view names, bool trouble) = 0;
   virtual std::string describe_exits() const = 0;  // how often each vCPU has come out of the guest
   virtual void reset_machine(Done<void> done) = 0;
   // Takes away another tracer's holds, for one that is stuck.  It stays attached, and is told by whom.

@@ -82,6 +82,10 @@ bool FakeVcpu::debug_exit(api::DebugExit exit) {
   return follow(verdict, exit);
 }
 
+void FakeVcpu::event(const api::GuestEvent& event) {
+  if (machine_.policy_->on_event(*this, event)) pause();
+}
+
 bool FakeVcpu::follow(api::Verdict verdict, const api::DebugExit& exit) {
   if (verdict == api::Verdict::kResume) return true;
   const auto cause = verdict == api::Verdict::kStepAlone       ? api::StopCause::kStepAlone

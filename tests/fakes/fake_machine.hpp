@@ -43,6 +43,7 @@ class FakeVcpu final : public api::Vcpu, public api::VcpuAccess {
   void set_core(const x86::CoreRegs& core) override { context_.core = core; }
   const x86::CpuContext& context() override;
   std::optional<std::uint64_t> time_ns() override { return 1'000'000; }
+  std::optional<api::Pulse> pulse() override { return heartbeat; }
   Result<void> read(x86::RegGroups groups, x86::RegisterFile& into) override;
   Result<void> write(x86::Reg reg, ByteView value) override;
   Result<std::uint64_t> msr(std::uint32_t number) override {
@@ -64,6 +65,8 @@ class FakeVcpu final : public api::Vcpu, public api::VcpuAccess {
   void stop(api::StopCause cause, std::string detail = {});
   // A debug exit as KVM would bring it; false when the policy wants it reported.
   bool debug_exit(api::DebugExit exit);
+  // Behind an instruction that tells where the guest is.
+  void event(const api::GuestEvent& event);
   bool follow(api::Verdict verdict, const api::DebugExit& exit);
 
   bool running() const { return running_; }
@@ -84,6 +87,7 @@ class FakeVcpu final : public api::Vcpu, public api::VcpuAccess {
   x86::LocalApic apic;
   x86::RegisterFile registers;  // all but the core ones
   bool long_mode = true;
+  api::Pulse heartbeat{.asleep = false, .interrupts_on = true, .taken = 0, .timer = 0};
 
  private:
   std::optional<std::uint8_t> fetch(std::uint64_t offset);

@@ -204,7 +204,8 @@ std::optional<std::string> Stage::kernel(const Line&, const Words& words) {
                                            .slide = number(words.at(2)),
                                            .at = {},
                                            .link_banner = {},
-                                           .banner = {}};
+                                           .banner = {},
+                                           .unpacker = {}};
   return std::nullopt;
 }
 

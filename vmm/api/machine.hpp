@@ -53,6 +53,8 @@ class DebugPolicy {
   virtual Verdict after_guest_write(VcpuAccess&, DebugExit&) noexcept { return Verdict::kResume; }
   // An instruction at RIP that the machine cannot execute while memory is watched.  kStop: it is a failure.
   virtual Verdict on_unemulated(VcpuAccess&) noexcept { return Verdict::kStop; }
+  // True: the vCPU parks as if pause() had come for it.
+  virtual bool on_event(VcpuAccess&, const GuestEvent&) noexcept { return false; }
 };
 
 class MachineListener {
@@ -73,6 +75,8 @@ struct KernelImage {
   std::uint64_t bytes = 0;             // of the image in memory, with `at`
   Gva link_banner;                     // address of linux_banner in the unrelocated vmlinux, 0 when not found
   std::string banner;                  // its text, by which a running kernel's slide can be found
+  std::optional<Gpa> unpacker;  // of a kernel that unpacks itself: its 32-bit entry; that for 64 bits is
+                                // 0x200 on (boot.rst)
 };
 
 struct MachineInfo {
@@ -83,6 +87,7 @@ struct MachineInfo {
   std::vector<std::uint32_t> msrs;  // the numbers of those that can be read
   std::optional<KernelImage> kernel;
   bool watches_writes = false;  // watch_writes() works
+  bool tells_of_efer = false;  // GuestEvent::kReadEfer and kWroteEfer come
   std::optional<Gpa>
       scratch;  // 2 MiB on a 2 MiB border of which the guest is not told, for code of the monitor
 };

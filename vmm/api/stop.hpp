@@ -16,6 +16,18 @@ struct DebugExit {
   bool write = false;     // the guest has written to watched memory: no exit of KVM's
 };
 
+// Something that a vCPU has just done and that tells where the guest is.  It stands behind the instruction.
+struct GuestEvent {
+  enum class Kind : std::uint8_t {
+    kReadEfer,
+    kWroteEfer,
+    kMark,  // `out` to the mark port
+  };
+  Kind kind = Kind::kMark;
+  std::uint64_t value = 0;   // read or written
+  std::uint64_t before = 0;  // with kWroteEfer
+};
+
 enum class StopCause : std::uint8_t {
   kPaused,       // asked for by pause(); the vCPU is between two instructions
   kDebug,        // the debug policy wants this debug exit reported

@@ -27,6 +27,16 @@ struct DebugWish {
   bool operator==(const DebugWish&) const = default;
 };
 
+// What shows whether a vCPU takes interrupts: two that are the same, with some time in between, show that it has
+// taken none.
+struct Pulse {
+  bool asleep = false;         // in hlt, or not started by the guest
+  bool interrupts_on = false;  // RFLAGS.IF
+  std::uint64_t taken = 0;     // interrupts, since power-on; 0 where KVM does not count them
+  std::uint64_t timer = 0;     // what it has set its local APIC's deadline to
+  bool operator==(const Pulse&) const = default;
+};
+
 // What may be done to a vCPU between two entries.
 // Thread: the vCPU's own; a reference is good for the duration of the call that handed it out.
 class VcpuAccess {
@@ -46,6 +56,7 @@ class VcpuAccess {
   }
   // Of the guest's time stamp counter since power-on; nothing when KVM does not say.
   virtual std::optional<std::uint64_t> time_ns() = 0;
+  virtual std::optional<Pulse> pulse() = 0;
 
   // Fills the registers of these groups; what this CPU does not have is marked unavailable.
   virtual Result<void> read(x86::RegGroups groups, x86::RegisterFile& into) = 0;

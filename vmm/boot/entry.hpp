@@ -58,6 +58,7 @@ struct LinkedKernel {
 struct BootPlan {
   EntryState entry;
   std::optional<KernelPlacement> kernel;
+  std::optional<Gpa> unpacker;         // where a bzImage's protected-mode part was put, to unpack itself
   std::optional<LinkedKernel> linked;  // absent when the image has no banner, or is not unpacked here
   std::string version;  // "6.1.0-50-cloud-amd64 (debian-kernel@…) …"; empty when the image does not say
   Bytes build_id;       // GNU build id of vmlinux; empty when the image has none

@@ -305,6 +305,7 @@ Result<BootPlan> place(const BootImages& images, const BootSpec& spec, mem::Gues
   plan.linked = parts.linked;
   const Placed kernel = parts.elf ? RS_TRY(place_vmlinux(placing, *parts.elf, plan))
                                   : RS_TRY(place_bzimage(placing, *parts.bzimage));
+  if (!parts.elf) plan.unpacker = Gpa{parts.bzimage->pref_address};
   plan.entry = RS_TRY(hand_over(placing, kernel));
   return plan;
 }

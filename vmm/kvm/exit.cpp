@@ -52,6 +52,11 @@ Exit decode_exit(kvm_run& run) {
       return port_io(run);
     case KVM_EXIT_MMIO:
       return mmio(run);
+    case KVM_EXIT_X86_RDMSR:
+    case KVM_EXIT_X86_WRMSR:
+      return MsrAccess{.index = run.msr.index,
+                       .direction = run.exit_reason == KVM_EXIT_X86_WRMSR ? Direction::kOut : Direction::kIn,
+                       .value = run.msr.data};
     case KVM_EXIT_DEBUG:
       return debug_exit(run);
     case KVM_EXIT_INTR:

@@ -31,6 +31,13 @@ struct Mmio {
   MutableByteView data;
 };
 
+// An MSR that is watched (Vm::watch_msrs): nothing has been done yet.  VcpuFd::serve() does it.
+struct MsrAccess {
+  std::uint32_t index;
+  Direction direction;
+  std::uint64_t value;  // with kOut
+};
+
 struct Interrupted {};  // a signal, or immediate_exit: nothing happened in the guest
 struct Shutdown {};     // triple fault
 struct Halted {};       // hlt without an in-kernel irqchip
@@ -43,7 +50,8 @@ struct Failure {
   bool emulation = false;  // of the instruction at RIP, which has not been executed
 };
 
-using Exit = std::variant<Interrupted, PortIo, Mmio, api::DebugExit, Shutdown, Halted, SystemEvent, Failure>;
+using Exit = std::variant<Interrupted, PortIo, Mmio, MsrAccess, api::DebugExit, Shutdown, Halted, SystemEvent,
+                          Failure>;
 
 Exit decode_exit(kvm_run& run);
 

@@ -56,6 +56,8 @@ Capabilities query(const Fd& fd) {
   }
   found.tsc_deadline = check(KVM_CAP_TSC_DEADLINE_TIMER) != 0;
   found.triple_fault_event = check(KVM_CAP_X86_TRIPLE_FAULT_EVENT) != 0;
+  // The second answers 1 on older kernels, and newer ones with the reasons there are.
+  found.msr_filter = check(KVM_CAP_X86_MSR_FILTER) != 0 && check(KVM_CAP_X86_USER_SPACE_MSR) != 0;
   found.exit_on_emulation_failure = check(KVM_CAP_EXIT_ON_EMULATION_FAILURE) != 0;
   return found;
 }

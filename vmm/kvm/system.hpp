@@ -21,6 +21,7 @@ struct Capabilities {
   bool tsc_deadline = false;
   bool triple_fault_event = false;
   bool exit_on_emulation_failure = false;
+  bool msr_filter = false;  // KVM_CAP_X86_MSR_FILTER, with exits to us (KVM_CAP_X86_USER_SPACE_MSR)
 };
 
 class System {

@@ -69,7 +69,8 @@ Exit VcpuFd::run() {
     return Failure{fail_errno("KVM_RUN", error_number).error().text};
   }
   Exit exit = decode_exit(*run_);
-  io_pending_ = std::holds_alternative<PortIo>(exit) || std::holds_alternative<Mmio>(exit);
+  io_pending_ = std::holds_alternative<PortIo>(exit) || std::holds_alternative<Mmio>(exit) ||
+                std::holds_alternative<MsrAccess>(exit);
   return exit;
 }
 

@@ -47,11 +47,16 @@ class VcpuFd final : public api::VcpuAccess {
   // nothing else (and may come back with a further I/O exit, or the debug exit of a single step).
   bool io_pending() const { return io_pending_; }
 
+  // Does what the exit was about as the CPU would, or has it end in #GP; the guest goes on behind it, or in
+  // its handler, after the next run().  The value written or read; nothing with #GP.
+  std::optional<std::uint64_t> serve(const MsrAccess& access);
+
   VcpuId id() const override { return id_; }
   const x86::CoreRegs& core() override;
   void set_core(const x86::CoreRegs& core) override;
   const x86::CpuContext& context() override;
   std::optional<std::uint64_t> time_ns() override;
+  std::optional<api::Pulse> pulse() override;
   Result<void> read(x86::RegGroups groups, x86::RegisterFile& into) override;
   Result<void> write(x86::Reg reg, ByteView value) override;
   Result<std::uint64_t> msr(std::uint32_t number) override;
@@ -108,6 +113,9 @@ class VcpuFd final : public api::VcpuAccess {
   Result<std::vector<std::uint8_t>> get_xsave();
   Result<void> set_xsave(std::vector<std::uint8_t>& area);
   Result<void> read_msrs(x86::RegisterFile& into);
+  std::uint64_t interrupts_taken();
+  Result<std::uint64_t> read_msr(std::uint32_t index);
+  bool takes_efer(std::uint64_t value);
   Result<void> write_msr(std::uint32_t index, std::uint64_t value);
   Result<void> write_system(x86::Reg reg, std::uint64_t value);
   Result<void> write_vector(x86::Reg reg, ByteView value);
@@ -139,6 +147,8 @@ class VcpuFd final : public api::VcpuAccess {
   bool sregs_valid_ = false;
   bool sregs_dirty_ = false;
   bool io_pending_ = false;
+  std::optional<Fd> stats_;  // KVM_GET_STATS_FD, once it has been asked for
+  std::optional<std::uint64_t> injections_at_;
   api::DebugWish wish_;
   bool wish_changed_ = false;
 };

@@ -124,6 +124,14 @@ Result<void> VcpuFd::read_msrs(RegisterFile& into) {
   return {};
 }
 
+Result<std::uint64_t> VcpuFd::read_msr(std::uint32_t index) {
+  OneMsr buffer;
+  buffer.entry.index = index;
+  if (RS_TRY(call("KVM_GET_MSRS", kGetMsrs, &buffer)) != 1)
+    return fail(Errc::kNotFound, fmt::format("the CPU has no MSR {:#x}", index));
+  return std::uint64_t{buffer.entry.data};
+}
+
 Result<void> VcpuFd::write_msr(std::uint32_t index, std::uint64_t value) {
   OneMsr buffer;
   buffer.entry.index = index;

@@ -9,6 +9,8 @@ namespace {
 constexpr std::uint64_t kIdentityMap = 0xfffbc000;
 constexpr unsigned long kTss = 0xfffbd000;
 
+constexpr std::uint32_t kEfer = 0xc0000080;  // SDM 4 table 2-2
+
 // KVM's default has interrupt 0 at the I/O APIC's pin 0; on a PC, and in our MADT, the PIT is at pin 2.
 Result<void> route_interrupts(const Fd& fd) {
   constexpr std::uint32_t kPicPins = 16;
@@ -108,6 +110,22 @@ Result<kvm_pit_state2> Vm::pit() const {
 
 Result<void> Vm::set_pit(const kvm_pit_state2& state) const {
   RS_TRY(fd_.call("KVM_SET_PIT2", KVM_SET_PIT2, &state));
+  return {};
+}
+
+// It stays for good: a kernel touches EFER when a CPU starts, and then no more, so it costs nothing; and one
+// that kexec starts is seen as well.  KVM exits for EFER anyway, so nothing of the guest's becomes slower.
+Result<void> Vm::watch_msrs() const {
+  kvm_enable_cap exits{};
+  exits.cap = KVM_CAP_X86_USER_SPACE_MSR;
+  exits.args[0] = KVM_MSR_EXIT_REASON_FILTER;
+  RS_TRY(fd_.call("KVM_ENABLE_CAP(KVM_CAP_X86_USER_SPACE_MSR)", KVM_ENABLE_CAP, &exits));
+  std::uint8_t denied = 0;  // one bit an MSR: 0 denies
+  kvm_msr_filter filter{};
+  filter.flags = KVM_MSR_FILTER_DEFAULT_ALLOW;
+  filter.ranges[0] = {
+      .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, .nmsrs = 1, .base = kEfer, .bitmap = &denied};
+  RS_TRY(fd_.call("KVM_X86_SET_MSR_FILTER", KVM_X86_SET_MSR_FILTER, &filter));
   return {};
 }
 

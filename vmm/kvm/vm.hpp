@@ -29,6 +29,8 @@ class Vm {
   Result<kvm_ioapic_state> io_apic() const;  // 4.26
   Result<kvm_pit_state2> pit() const;
   Result<void> set_pit(const kvm_pit_state2& state) const;
+  // Reads and writes of EFER come to us, as kvm::MsrAccess (KVM api 4.97).
+  Result<void> watch_msrs() const;
   Result<Fd> create_vcpu(VcpuId id) const;
 
  private:

@@ -11,6 +11,9 @@ inline constexpr std::uint16_t kI8042Command = 0x64;
 inline constexpr std::uint16_t kRtcIndex = 0x70;  // 0x71 is the data port
 inline constexpr std::uint16_t kPostCode = 0x80;  // written as a delay by Linux (native_io_delay)
 inline constexpr std::uint16_t kSystemControl = 0x92;
+// What a guest writes here marks a place in its run, for the debugger (GuestEvent::kMark).  Bochs' and QEMU's
+// port for debug output, so that no real device is there.
+inline constexpr std::uint16_t kMark = 0xe9;
 inline constexpr std::uint16_t kCom1 = 0x3f8;
 inline constexpr std::uint16_t kPciAddress = 0xcf8;
 inline constexpr std::uint16_t kResetControl =

@@ -63,6 +63,8 @@ Result<std::unique_ptr<KvmMachine::Hardware>> KvmMachine::make_hardware() {
   const mem::GuestRam::Region& scratch = ram_.scratch();
   RS_TRY(hardware->vm.set_memory(kScratchSlot, scratch.begin, scratch.bytes, scratch.host));
   info_.scratch = scratch.begin;
+  info_.tells_of_efer = system_.capabilities().msr_filter;
+  if (info_.tells_of_efer) RS_TRY(hardware->vm.watch_msrs());
   hardware->platform = RS_TRY(dev::Platform::create({
       .set_irq = [vm = &hardware->vm](unsigned gsi,
                                       bool level) { RS_CHECK(vm->set_irq(gsi, level).has_value()); },
@@ -106,6 +108,7 @@ Result<void> KvmMachine::load_kernel(Hardware& hardware) {
   RS_TRY(first.write_back_now());
   api::KernelImage image;
   image.version = plan.version;
+  image.unpacker = plan.unpacker;
   if (plan.linked) {
     image.link_text = plan.linked->text;
     image.link_banner = plan.linked->banner;

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "vmm/mem/bios.hpp"
+#include "vmm/mem/ports.hpp"
 #include "vmm/run/kick.hpp"
 
 namespace ringside::run {
@@ -199,12 +200,13 @@ void VcpuThread::enter_guest() {
     if (write_to_tell_ && !fd_->io_pending() && !tell_write()) return;
     const bool attention = attention_.load();
     if (fd_->io_pending()) {
-      if (attention || write_to_tell_) page.immediate_exit = 1;  // only finish the I/O instruction
+      if (attention || event_ || write_to_tell_) page.immediate_exit = 1;  // only finish the I/O instruction
     } else if (attention && !policy_.unfinished(*fd_)) {
       return;
     }
     kvm::Exit exit = fd_->run();
     exits_.fetch_add(1, std::memory_order_relaxed);
+    if (event_ && !fd_->io_pending()) tell_of_event();
     if (!handle(exit)) return;
   }
 }
@@ -236,6 +238,10 @@ bool VcpuThread::handle(kvm::Exit& exit) {
     return true;
   }
   if (std::holds_alternative<kvm::Interrupted>(exit)) return true;
+  if (auto* access = std::get_if<kvm::MsrAccess>(&exit)) {
+    handle_msr(*access);
+    return true;
+  }
   if (auto* debug = std::get_if<api::DebugExit>(&exit)) {
     const api::Verdict verdict = policy_.on_debug_exit(*fd_, *debug);
     return follow(verdict, *debug);
@@ -262,6 +268,10 @@ void VcpuThread::handle_port(const kvm::PortIo& io) {
   for (std::uint32_t i = 0; i < io.count; ++i) {
     const MutableByteView element = io.data.subspan(std::size_t{i} * io.size, io.size);
     if (io.direction == kvm::Direction::kOut) {
+      if (io.port == mem::kMark) {
+        event_ = {.kind = api::GuestEvent::Kind::kMark, .value = element[0], .before = 0};
+        continue;
+      }
       bus_->write_port(io.port, element);
     } else {
       bus_->read_port(io.port, element);
@@ -281,6 +291,21 @@ bool VcpuThread::call_firmware() {
   }
   firmware_(*fd_);
   return handle(exit);
+}
+
+void VcpuThread::handle_msr(const kvm::MsrAccess& access) {
+  using Kind = api::GuestEvent::Kind;
+  const bool write = access.direction == kvm::Direction::kOut;
+  const std::uint64_t before = fd_->context().paging.efer;
+  const auto value = fd_->serve(access);
+  if (!value) return;
+  event_ = {.kind = write ? Kind::kWroteEfer : Kind::kReadEfer, .value = *value, .before = before};
+}
+
+// A stop is made a pause: that comes when the vCPU can take it.
+void VcpuThread::tell_of_event() {
+  const api::GuestEvent event = *std::exchange(event_, std::nullopt);
+  if (policy_.on_event(*fd_, event)) pause();
 }
 
 void VcpuThread::handle_mmio(const kvm::Mmio& access) {

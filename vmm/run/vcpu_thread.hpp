@@ -63,6 +63,8 @@ class VcpuThread final : public api::Vcpu {
   bool tell_write();
   void handle_port(const kvm::PortIo& io);
   bool call_firmware();
+  void handle_msr(const kvm::MsrAccess& access);
+  void tell_of_event();
   void handle_mmio(const kvm::Mmio& access);
   void park(api::StopCause cause, api::DebugExit debug, std::string detail);
   void attract();
@@ -86,6 +88,8 @@ class VcpuThread final : public api::Vcpu {
   bool write_to_tell_ = false;  // the policy waits for the end of the instruction under way
   std::optional<std::chrono::steady_clock::time_point> stand_still_at_;  // this thread's: time_ is to be told
   bool running_ = false;  // this thread's own copy of order_ == kRun
+  std::optional<api::GuestEvent> event_;  // the policy is told when the instruction is complete
+  bool running_ = false;                  // this thread's own copy of order_ == kRun
 
   std::thread thread_;
 };

@@ -48,6 +48,21 @@ TEST(Options, BootNamesAWayIn) {
   EXPECT_EQ(wrong.error().text, "--boot=16: use real, 32, 64, elf, pvh or auto");
 }
 
+TEST(Options, ListsOfStopsAddUp) {
+  const auto options = parse({"run", "k", "--stop-at=init,mark:1", "--stop-at", "relocated", "--stop-on=hang:3"});
+
+  ASSERT_TRUE(options);
+  EXPECT_EQ(std::get<RunOptions>(*options).stop_at, "init,mark:1,relocated");
+  EXPECT_EQ(std::get<RunOptions>(*options).stop_on, "hang:3");
+}
+
+TEST(Options, AStopThatThereIsNotIsNamed) {
+  const auto options = parse({"run", "k", "--stop-on=panik"});
+
+  ASSERT_FALSE(options);
+  EXPECT_THAT(options.error().text, HasSubstr("--stop-on=panik: \"panik\" is nothing to stop on: use triple-fault"));
+}
+
 TEST(Options, EveryCommandHasItsHelp) {
   EXPECT_THAT(help({"--help"}), HasSubstr("attach"));
   EXPECT_THAT(help({"run", "--help"}), HasSubstr("fd:N"));
