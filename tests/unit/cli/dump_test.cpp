@@ -2,9 +2,10 @@
 #include <filesystem>
 #include <fstream>
 
-#include <gmock/gmock.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <gmock/gmock.h>
 
 #include "stub/cli/dump_file.hpp"
 #include "stub/cli/dump_on.hpp"

@@ -31,7 +31,8 @@ std::vector<Note> notes_of(const Bytes& file) {
     const auto header = at<Elf64_Nhdr>(file, offset);
     const auto aligned = [](std::uint64_t size) { return (size + 3) & ~std::uint64_t{3}; };
     const std::uint64_t name = offset + sizeof header, contents = name + aligned(header.n_namesz);
-    notes.push_back({reinterpret_cast<const char*>(file.data() + name), header.n_type, contents, header.n_descsz});
+    notes.push_back(
+        {reinterpret_cast<const char*>(file.data() + name), header.n_type, contents, header.n_descsz});
     offset = contents + aligned(header.n_descsz);
   }
   return notes;
