@@ -179,7 +179,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void step_unwatched(VcpuId id);
   void finish_step_unwatched(VcpuId id);
   void tell_of_changes(VcpuId id);
-  bool lacks_memory() const;
+  bool has_hope() const;
   bool pending_is_due() const;
   void look_for_pending();
   void look_for_pending_in(const x86::CpuContext& context);

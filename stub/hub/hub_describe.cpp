@@ -59,10 +59,9 @@ std::string Hub::mechanism_of(const PointSpec& spec) const {
   const auto since = pending_since_.find(spec.at);
   if (since == pending_since_.end()) return "by debug register";
   const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - since->second;
-  const bool read = guard_ && guard_->is_read_by_kernel(spec.at);
+  const char* forbidden = guard_ ? guard_->forbids(spec.at, machine_.memory()) : nullptr;
   return fmt::format("pending for {:.1f} s: {}", waited.count(),
-                     read ? "the kernel patches this place, which takes a debug register, and none is free"
-                          : "nothing is mapped there");
+                     forbidden != nullptr ? forbidden : "nothing is mapped there");
 }
 
 std::string Hub::owner_text(TracerId who, Gva where) const {

@@ -61,7 +61,7 @@ std::optional<Gpa> Hub::find_in_placed_image(Gva at) const {
 std::optional<Gpa> Hub::find_point(Gva at, VcpuId preferred) const {
   const auto known = mechanisms_.int3.find(at);
   const bool is_in = known != mechanisms_.int3.end();
-  if (guard_ && guard_->is_read_by_kernel(at)) return std::nullopt;
+  if (guard_ && guard_->forbids(at, machine_.memory()) != nullptr) return std::nullopt;
   if (is_in && at.value < kKernelHalf && !reviewing_) return known->second;
   const auto where = find_memory(at, preferred);
   // While no CPU uses the kernel's tables nothing can be told of its half: on the way to another kernel, say.

@@ -294,19 +294,19 @@ void Hub::text_rewritten() {
 
 // While the guest runs it is looked from time to time whether what is pending has a place now; before anything
 // runs, publish_all() does.
-// Whether anything is pending because there is no memory for it.
-bool Hub::lacks_memory() const {
+// Whether anything is pending that may have a place some time.
+bool Hub::has_hope() const {
   return std::ranges::any_of(mechanisms_.pending,
-                             [this](Gva at) { return !guard_ || !guard_->is_read_by_kernel(at); });
+                             [this](Gva at) { return !guard_ || !guard_->forbids_for_good(at); });
 }
 
 bool Hub::pending_is_due() const {
-  return lacks_memory() && std::chrono::steady_clock::now() - looked_for_pending_ > kPendingPeriod;
+  return has_hope() && std::chrono::steady_clock::now() - looked_for_pending_ > kPendingPeriod;
 }
 
 void Hub::look_for_pending() {
   looked_for_pending_ = std::chrono::steady_clock::now();
-  if (!lacks_memory() || std::exchange(looking_for_pending_, true)) return;
+  if (!has_hope() || std::exchange(looking_for_pending_, true)) return;
   pending_timer_.expires_after(kPendingPeriod);
   pending_timer_.async_wait([this](const boost::system::error_code& cancelled) {
     if (cancelled) return;
@@ -324,7 +324,7 @@ void Hub::look_for_pending() {
 void Hub::look_for_pending_in(const x86::CpuContext& context) {
   if (ended_) return;
   const bool found = std::ranges::any_of(mechanisms_.pending, [&](Gva at) {
-    if (guard_ && guard_->is_read_by_kernel(at)) return false;
+    if (guard_ && guard_->forbids(at, machine_.memory()) != nullptr) return false;
     const x86::WalkResult leaf = x86::walk(context.paging, at, machine_.memory());
     return leaf && leaf->executable;
   });

@@ -56,6 +56,22 @@ TextGuard::TextGuard(const KnownKernel& known, const VirtualMemory& memory) {
     if (one.name.starts_with("__SCT__")) sites_.push_back(one.at);  // what static calls go through
   }
   std::ranges::sort(sites_);
+  if (const auto flag = known.kernel->symbol("alternatives_patched")) patched_ = known.image.find(*flag);
+  for (const std::string_view table : {"__retpoline_sites", "__return_sites", "__call_sites", "__cfi_sites",
+                                       "__ibt_endbr_seal", "__smp_locks"}) {
+    add_sites(known, memory, table, std::string(table) + "_end", 4, once_);
+  }
+  const auto alternative = known.kernel->size_of("alt_instr");
+  if (alternative)
+    add_sites(known, memory, "__alt_instructions", "__alt_instructions_end", *alternative, once_);
+  std::ranges::sort(once_);
+}
+
+const char* TextGuard::forbids(Gva at, const PhysicalMemory& memory) const {
+  if (forbids_for_good(at)) return "the kernel patches this place, which takes a debug register, and none is free";
+  if (!patched_ || !std::ranges::binary_search(once_, at)) return nullptr;
+  const bool done = memory.load_at<std::uint32_t>(*patched_).value_or(0) != 0;
+  return done ? nullptr : "the kernel has yet to patch this place, and no debug register is free";
 }
 
 std::vector<Gva> TextGuard::entries() const {
@@ -65,8 +81,6 @@ std::vector<Gva> TextGuard::entries() const {
   }
   return all;
 }
-
-bool TextGuard::is_read_by_kernel(Gva at) const { return std::ranges::binary_search(sites_, at); }
 
 bool TextGuard::serve(api::VcpuAccess& vcpu, Gva entry, const PointSnapshot& points, PhysicalMemory& memory,
                       GuestWrites& writes) const {

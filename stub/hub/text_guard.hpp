@@ -5,11 +5,15 @@
 // cannot be hidden from a load.  But these loads are made in two functions, and what they do is simple: at their
 // entry, and only where an int3 is concerned, it is done here instead.
 //
-// Some places are read in other ways (static keys and calls, by memcmp): no int3 goes there.
+// Some places are read in other ways (static keys and calls, by memcmp): no int3 goes there.  And others are taken
+// apart, instruction by instruction, once in the kernel's boot (alternatives, calls and returns through thunks,
+// endbr64): none before that.
 // Owner: the hub.  Immutable, shared with the vCPU threads.
 #pragma once
 
+#include <algorithm>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "arch/guest_view.hpp"
@@ -27,8 +31,10 @@ class TextGuard {
   // Where the functions begin; empty when this kernel has other ones.
   std::vector<Gva> entries() const;
   bool is_entry(Gva at) const { return at == copies_ || at == pokes_; }
-  // A place that the kernel reads in a way of its own before it patches it.
-  bool is_read_by_kernel(Gva at) const;
+  // Why no int3 may stand here now; null: it may.
+  const char* forbids(Gva at, const PhysicalMemory& memory) const;
+  // Whether that will ever change.
+  bool forbids_for_good(Gva at) const { return std::ranges::binary_search(sites_, at); }
 
   // At such an entry: does all of it and returns to the caller, if the place has to do with an int3 of ours.
   // Thread: the vCPU's.
@@ -45,6 +51,8 @@ class TextGuard {
   Gva pokes_;   // __text_poke(how, addr, src, len)
   Gva by_copy_, by_fill_;  // how: text_poke_memcpy, text_poke_memset
   std::vector<Gva> sites_;  // sorted
+  std::vector<Gva> once_;   // sorted: instructions that are patched in the kernel's boot
+  std::optional<Gpa> patched_;  // a word that says that they have been
 };
 
 }  // namespace ringside::hub

@@ -88,8 +88,12 @@ TEST_F(Efer, AStepOverTheWriteEndsBehindIt) {
 // Writes down what it is told, and stops at what the test says.
 class EventPolicy final : public api::DebugPolicy {
  public:
-  api::Verdict before_run(api::VcpuAccess&, api::DebugExit&) noexcept override { return api::Verdict::kResume; }
-  api::Verdict on_debug_exit(api::VcpuAccess&, api::DebugExit&) noexcept override { return api::Verdict::kStop; }
+  api::Verdict before_run(api::VcpuAccess&, api::DebugExit&) noexcept override {
+    return api::Verdict::kResume;
+  }
+  api::Verdict on_debug_exit(api::VcpuAccess&, api::DebugExit&) noexcept override {
+    return api::Verdict::kStop;
+  }
   bool on_event(api::VcpuAccess& vcpu, const GuestEvent& event) noexcept override {
     const std::lock_guard lock(mutex_);
     told_.emplace_back(event, vcpu.core().rip - kCode);
@@ -110,7 +114,8 @@ TEST(GuestEvents, AMarkIsToldBehindItsInstructionAndParksTheVcpuThere) {
   kvm::System system = must(kvm::System::open());
   EventPolicy policy;
   Reports reports;
-  TinyMachine machine(system, {0xb0, 0x42, 0xe6, 0xe9, kNop, 0xeb, 0xfe}, {});  // mov $0x42, %al; out %al, $0xe9
+  TinyMachine machine(system, {0xb0, 0x42, 0xe6, 0xe9, kNop, 0xeb, 0xfe},
+                      {});  // mov $0x42, %al; out %al, $0xe9
   ASSERT_TRUE(machine.start(policy, reports));
   machine.vcpu(VcpuId{0}).run();
   const auto report = reports.next();

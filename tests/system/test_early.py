@@ -8,7 +8,7 @@ from pathlib import Path
 import case
 from harness import kernels
 from harness.gdb import Gdb
-from harness.guest import Guest
+from harness.guest import TICKING, Guest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GUESTS = Path(__file__).resolve().parent / "guests"
@@ -97,7 +97,7 @@ class BreakpointsMoveWithTheKernel(case.Case):
 
 class Trouble(case.Case):
     def test_a_warning_an_oops_and_the_panic_that_follows_are_stopped_on_with_the_kernels_words(self) -> None:
-        with Guest("--stop-on=panic,oops,warn", gdb=True, init="sleep 2; ls /; sleep 60") as guest:
+        with Guest("--stop-on=panic,oops,warn", gdb=True, init=TICKING) as guest:
             guest.wait_for("guest: init")
             with Gdb(guest) as gdb:
                 gdb.run("break do_sys_openat2")

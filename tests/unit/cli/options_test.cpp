@@ -49,7 +49,8 @@ TEST(Options, BootNamesAWayIn) {
 }
 
 TEST(Options, ListsOfStopsAddUp) {
-  const auto options = parse({"run", "k", "--stop-at=init,mark:1", "--stop-at", "relocated", "--stop-on=hang:3"});
+  const auto options =
+      parse({"run", "k", "--stop-at=init,mark:1", "--stop-at", "relocated", "--stop-on=hang:3"});
 
   ASSERT_TRUE(options);
   EXPECT_EQ(std::get<RunOptions>(*options).stop_at, "init,mark:1,relocated");
@@ -60,7 +61,8 @@ TEST(Options, AStopThatThereIsNotIsNamed) {
   const auto options = parse({"run", "k", "--stop-on=panik"});
 
   ASSERT_FALSE(options);
-  EXPECT_THAT(options.error().text, HasSubstr("--stop-on=panik: \"panik\" is nothing to stop on: use triple-fault"));
+  EXPECT_THAT(options.error().text,
+              HasSubstr("--stop-on=panik: \"panik\" is nothing to stop on: use triple-fault"));
 }
 
 TEST(Options, EveryCommandHasItsHelp) {

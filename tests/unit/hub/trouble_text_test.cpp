@@ -13,7 +13,8 @@ class TroubleText : public testing::Test {
  protected:
   TroubleText() : kernel_(small_.kernel().value()) {}
   std::string text(Occasion occasion, const char* symbol) {
-    return trouble_text(occasion, {occasion, PointKind::kProbe, true, symbol}, core_, *kernel_, small_.memory());
+    return trouble_text(occasion, {occasion, PointKind::kProbe, true, symbol}, core_, *kernel_,
+                        small_.memory());
   }
   std::string panic(std::string_view format) {
     small_.put(small_.place(0), format);
@@ -29,7 +30,8 @@ class TroubleText : public testing::Test {
 
 TEST_F(TroubleText, APanicIsPrintedWithItsArguments) {
   pass(x86::kRsi, 9);
-  EXPECT_EQ(panic("Attempted to kill init! exitcode=0x%08x\n"), "panic: Attempted to kill init! exitcode=0x9");
+  EXPECT_EQ(panic("Attempted to kill init! exitcode=0x%08x\n"),
+            "panic: Attempted to kill init! exitcode=0x9");
 }
 
 TEST_F(TroubleText, EachConversionTakesItsArgumentInOrder) {
