@@ -176,6 +176,7 @@ void Hub::set_non_stop(TracerId who, bool on) {
 Result<void> Hub::resume(TracerId who, std::vector<tracer::ResumeAction> actions) {
   Tracer& tracer = tracers_.at(who);
   if (ended_) return fail(Errc::kGone, "the guest has ended");
+  looked_for_pending_ = {};  // it has been stopped: the guest may have mapped anything before
   if (tracer.non_stop) {
     resume_each(who, tracer, actions);
     return {};

@@ -127,12 +127,12 @@ Result<void> KvmMachine::load_kernel(Hardware& hardware) {
 Result<void> KvmMachine::start(api::DebugPolicy& policy, api::MachineListener& listener) {
   listener_ = &listener;
   install_kick_handler();
-  VcpuThread::FirmwareCall firmware;
+  FirmwareCall firmware;
   if (bios_) firmware = [this](api::VcpuAccess& vcpu) { serve_bios_call(*bios_, vcpu, ram_); };
   for (auto& fd : hardware_->fds) {
     threads_.push_back(
         std::make_unique<VcpuThread>(std::move(fd), hardware_->platform->bus(), policy, listener,
-                                     VcpuThread::Surroundings{.time = &time_, .firmware = firmware}));
+                                     Surroundings{.time = &time_, .firmware = firmware}));
   }
   hardware_->fds.clear();
   time_.follow(hardware_->vm);

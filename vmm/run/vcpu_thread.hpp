@@ -24,16 +24,16 @@
 
 namespace ringside::run {
 
+// Answers an `out` to the firmware's port once the instruction is done (bios.hpp).  Thread: the vCPU's.
+using FirmwareCall = std::function<void(api::VcpuAccess&)>;
+
+struct Surroundings {
+  TimeKeeper* time = nullptr;  // null: time goes on whatever stops
+  FirmwareCall firmware = {};  // empty: there is none
+};
+
 class VcpuThread final : public api::Vcpu {
  public:
-  // Answers an `out` to the firmware's port once the instruction is done (bios.hpp).  Thread: the vCPU's.
-  using FirmwareCall = std::function<void(api::VcpuAccess&)>;
-
-  struct Surroundings {
-    TimeKeeper* time = nullptr;  // null: time goes on whatever stops
-    FirmwareCall firmware = {};  // empty: there is none
-  };
-
   VcpuThread(std::unique_ptr<kvm::VcpuFd> fd, const dev::Bus& bus, api::DebugPolicy& policy,
              api::MachineListener& listener, Surroundings surroundings = {});
   ~VcpuThread() override;  // ends the thread, wherever it is
@@ -89,7 +89,6 @@ class VcpuThread final : public api::Vcpu {
   std::optional<std::chrono::steady_clock::time_point> stand_still_at_;  // this thread's: time_ is to be told
   bool running_ = false;  // this thread's own copy of order_ == kRun
   std::optional<api::GuestEvent> event_;  // the policy is told when the instruction is complete
-  bool running_ = false;                  // this thread's own copy of order_ == kRun
 
   std::thread thread_;
 };
