@@ -11,7 +11,7 @@ from harness import kernels
 from harness.guest import Guest
 from harness.rawclient import RawClient
 
-POINTS = 2000
+POINTS = int(os.environ.get("POINTS", "2000"))
 NEVER = "22" "00" "27"  # const8 0, end: it is counted, and nobody stops
 COMPLAINTS = r"Oops|BUG|WARNING: CPU|Call Trace|ftrace bug|invalid opcode|general protection"
 INIT = f"""mount -t tracefs tracefs /sys/kernel/tracing
