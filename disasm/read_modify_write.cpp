@@ -21,9 +21,17 @@ bool modifies_map0(std::uint8_t opcode, std::uint8_t group) {
 
 bool modifies_map1(std::uint8_t opcode, std::uint8_t group) {
   switch (opcode) {
-    case 0xa4: case 0xa5: case 0xac: case 0xad:  // shld, shrd
-    case 0xab: case 0xb3: case 0xbb:             // bts, btr, btc
-    case 0xb0: case 0xb1: case 0xc0: case 0xc1:  // cmpxchg, xadd
+    case 0xa4:
+    case 0xa5:
+    case 0xac:
+    case 0xad:  // shld, shrd
+    case 0xab:
+    case 0xb3:
+    case 0xbb:  // bts, btr, btc
+    case 0xb0:
+    case 0xb1:
+    case 0xc0:
+    case 0xc1:  // cmpxchg, xadd
       return true;
     case 0xba:
       return group >= 5;

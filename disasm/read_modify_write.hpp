@@ -18,9 +18,9 @@ struct ReadModifyWrite {
   enum class Undo : std::uint8_t { kNothing, kExchange, kAdd };
 
   std::uint8_t length = 0;
-  std::uint8_t size = 0;   // bytes of the operand
-  bool locked = false;     // other CPUs see it done at once or not at all (SDM 3A 8.1.2)
-  bool compares = false;   // cmpxchg: without ZF afterwards it has written back what it has read
+  std::uint8_t size = 0;     // bytes of the operand
+  bool locked = false;       // other CPUs see it done at once or not at all (SDM 3A 8.1.2)
+  bool compares = false;     // cmpxchg: without ZF afterwards it has written back what it has read
   bool needs_carry = false;  // of before, which it has changed: it cannot be run again
   Undo undo = Undo::kNothing;
   std::uint8_t gpr = 0;    // what kExchange and kAdd have changed

@@ -17,7 +17,8 @@ bool overlap(const GpaRange& range, Gpa at, std::size_t bytes) {
 
 std::uint64_t little_endian(ByteView bytes) {
   std::uint64_t value = 0;
-  for (std::size_t i = 0; i < std::min<std::size_t>(bytes.size(), 8); ++i) value |= std::uint64_t{bytes[i]} << 8 * i;
+  for (std::size_t i = 0; i < std::min<std::size_t>(bytes.size(), 8); ++i)
+    value |= std::uint64_t{bytes[i]} << 8 * i;
   return value;
 }
 
@@ -69,13 +70,15 @@ bool GuestWrites::is_stale(api::VcpuAccess& vcpu, const PointSnapshot& points, x
   return true;
 }
 
-std::optional<disasm::ReadModifyWrite> GuestWrites::writer_of(api::VcpuAccess& vcpu, const PointSnapshot& points,
+std::optional<disasm::ReadModifyWrite> GuestWrites::writer_of(api::VcpuAccess& vcpu,
+                                                              const PointSnapshot& points,
                                                               x86::RegisterFile& registers, Gpa at,
                                                               std::size_t bytes) const {
   const x86::CpuContext context = vcpu.context();
   if (context.code_size() != x86::CodeSize::k64) return std::nullopt;
   if (!vcpu.read(x86::RegGroup::kSystem, registers)) return std::nullopt;
-  const disasm::SegmentBases bases{.fs = registers.u64(x86::Reg::kFsBase), .gs = registers.u64(x86::Reg::kGsBase)};
+  const disasm::SegmentBases bases{.fs = registers.u64(x86::Reg::kFsBase),
+                                   .gs = registers.u64(x86::Reg::kGsBase)};
   std::array<std::uint8_t, disasm::kLongestInstruction> code;
   const Gva end{context.core.rip};
   const std::size_t there = std::min(code.size(), static_cast<std::size_t>((end - 1).value & kPageMask) + 1);

@@ -80,8 +80,9 @@ class GuestWrites {
   PhysicalMemory& memory_;
   std::function<void()> rewritten_;
   std::mutex mutex_;
-  std::uint64_t writes_ = 0;                   // guarded by mutex_
-  std::array<std::uint64_t, kWords> last_{};   // guarded by mutex_: the last write to a word, and others like it
+  std::uint64_t writes_ = 0;  // guarded by mutex_
+  std::array<std::uint64_t, kWords>
+      last_{};  // guarded by mutex_: the last write to a word, and others like it
 };
 
 }  // namespace ringside::hub

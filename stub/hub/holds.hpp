@@ -14,7 +14,7 @@ namespace ringside::hub {
 
 // The hub itself, while it changes what is inserted or steps a vCPU over a breakpoint.
 inline constexpr TracerId kMonitor{0};
-inline constexpr TracerId kEvents{UINT32_MAX};  // owns the points by which the monitor finds events itself
+inline constexpr TracerId kEvents{UINT32_MAX};     // owns the points by which the monitor finds events itself
 inline constexpr TracerId kGuard{UINT32_MAX - 1};  // owns those that TextGuard needs
 
 class HoldLedger {

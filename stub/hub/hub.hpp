@@ -78,7 +78,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
     bool context_known = false;
     std::optional<Gva> hit;    // a breakpoint here has been dealt with: pass it at the next run
     bool needs_alone = false;  // and that takes a step with nobody else running
-    bool needs_unwatched = false;  // its instruction takes a step with nobody else running and nothing watched
+    bool needs_unwatched =
+        false;  // its instruction takes a step with nobody else running and nothing watched
     std::map<TracerId, std::optional<GvaRange>> steps;  // who ordered a step, and over which range
     std::unique_ptr<x86::RegisterFile> registers;       // while parked: what has been read so far
 
@@ -279,13 +280,13 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   std::optional<VcpuId> stepping_over_;  // the one vCPU that runs, for one instruction, its int3 lifted
   Gpa lifted_;
   Gva lifted_at_;
-  bool all_lifted_ = false;  // for that, with nothing watched
+  bool all_lifted_ = false;                                // for that, with nothing watched
   std::vector<std::pair<WatchPiece, Bytes>> before_step_;  // with all_lifted_: what was there
 
   std::vector<GpaRange> watched_pages_;  // by the machine
   std::vector<GpaRange> lifted_pages_;   // with all_lifted_: by the machine before and after
   std::map<PointSpec, std::vector<std::optional<Gpa>>> watched_at_;  // page by page
-  bool cannot_watch_ = false;            // that has been said
+  bool cannot_watch_ = false;                                        // that has been said
   bool reviewing_ = false;  // int3 sites are looked for anew, and pages watched for nothing are let go
   std::shared_ptr<const TextGuard> guard_;  // of the kernel that guard_of_ is
   std::shared_ptr<const KnownKernel> guard_of_;
@@ -307,7 +308,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   bool started_ = false;
   std::shared_ptr<int> alive_ = std::make_shared<int>();  // for timers that come later than our end
   bool settling_ = false;
-  bool waiting_for_first_ = false;  // --wait: kMonitor holds everything until a tracer does
+  bool waiting_for_first_ = false;   // --wait: kMonitor holds everything until a tracer does
   bool waiting_for_kernel_ = false;  // kMonitor holds everything until it is known
   bool kernel_missing_ = false;      // where it should be
   std::optional<api::GuestEnd> ended_;

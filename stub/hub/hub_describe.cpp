@@ -83,8 +83,8 @@ std::string Hub::describe_points() const {
       const std::uint64_t hits = counters.hits.load(std::memory_order_relaxed);
       const std::uint64_t stops = counters.stops.load(std::memory_order_relaxed);
       const std::uint64_t failures = counters.failures.load(std::memory_order_relaxed);
-      text += fmt::format("{}, {}, {}: {} hits, {} stops", to_text(spec), owner_text(who, spec.at),
-                          mechanism, hits, stops);
+      text += fmt::format("{}, {}, {}: {} hits, {} stops", to_text(spec), owner_text(who, spec.at), mechanism,
+                          hits, stops);
       if (const auto set_at = link_map_.set_at(who, spec))
         text += fmt::format(", set at {:#x} before the kernel moved", set_at->value);
       if (failures > 0) text += fmt::format(", {} failures", failures);

@@ -281,8 +281,9 @@ std::shared_ptr<const Site> Hub::site_at(Gpa where, const Int3Site& site) const 
   const auto found = sites_.find(where);
   if (found != sites_.end()) {
     const Site& known = *found->second;
-    const bool same = std::ranges::equal(known.places, site.at, {}, &Place::at) &&
-                      std::ranges::all_of(known.places, [&](const Place& place) { return place.plan.is_of(code); });
+    const bool same =
+        std::ranges::equal(known.places, site.at, {}, &Place::at) &&
+        std::ranges::all_of(known.places, [&](const Place& place) { return place.plan.is_of(code); });
     if (same && std::ranges::none_of(site.at, [this](Gva at) { return changed_.contains(at); }))
       return found->second;
   }

@@ -66,7 +66,8 @@ void Hub::handle_stop(api::StopReport report) {
     const bool unwatched = all_lifted_;
     finish_step_over(id);
     // One iteration of a repeated instruction: the rest of it is no new hit.
-    if (!unwatched && vcpu.context.linear_rip() == lifted_at_ && !report.debug.int3 && repeats(lifted_, lifted_at_)) {
+    if (!unwatched && vcpu.context.linear_rip() == lifted_at_ && !report.debug.int3 &&
+        repeats(lifted_, lifted_at_)) {
       vcpu.hit = lifted_at_;
       vcpu.needs_alone = true;
     }

@@ -47,7 +47,8 @@ class TableSearch {
     if (!memory_.read(table, entries)) return std::nullopt;
     const std::size_t width = wide ? 8 : 4;
     for (std::size_t at = 0; at < kPageSize; at += width) {
-      const std::uint64_t entry = wide ? load<std::uint64_t>(entries.data() + at) : load<std::uint32_t>(entries.data() + at);
+      const std::uint64_t entry =
+          wide ? load<std::uint64_t>(entries.data() + at) : load<std::uint32_t>(entries.data() + at);
       if ((entry & kPresent) == 0 || (level < 5 && (entry & kLarge) != 0 && level > 1)) continue;
       if (const auto found = look(Gpa{entry & kAddress}, level - 1, wide)) return found;
     }
@@ -94,10 +95,11 @@ std::vector<GpaRange> united(const std::vector<GpaRange>& a, const std::vector<G
 Result<void> Hub::may_be_set(const PointSpec& spec) const {
   const auto slots = slots_needed(spec);
   if (slots) return {};
-  if (spec.kind != PointKind::kWrite || slots.error().code != Errc::kExhausted) return unexpected(slots.error());
+  if (spec.kind != PointKind::kWrite || slots.error().code != Errc::kExhausted)
+    return unexpected(slots.error());
   if (spec.length > kMostWatched) {
-    return fail(Errc::kRefused, fmt::format("{} bytes are too many to watch: {} MiB are possible", spec.length,
-                                            kMostWatched >> 20));
+    return fail(Errc::kRefused, fmt::format("{} bytes are too many to watch: {} MiB are possible",
+                                            spec.length, kMostWatched >> 20));
   }
   if (machine_.info().watches_writes) return {};
   return fail(Errc::kUnsupported, slots.error().text + ", and this host's KVM cannot watch pages");
@@ -109,7 +111,8 @@ Result<void> Hub::may_be_watched(const PointSpec& spec) const {
   std::set<Gpa> pages;
   for (Gva at = page_of(spec.at); at < spec.at + spec.length; at = at + kPageSize) {
     const auto where = find_data(at);
-    if (!where) return fail(Errc::kNotMapped, fmt::format("{:#x} is not mapped, and cannot be watched yet", at.value));
+    if (!where)
+      return fail(Errc::kNotMapped, fmt::format("{:#x} is not mapped, and cannot be watched yet", at.value));
     if (!machine_.memory().load_at<std::uint8_t>(*where))
       return fail(Errc::kNotMapped, fmt::format("what lies at {:#x} is not memory", at.value));
     pages.insert(page_of(*where));
@@ -117,9 +120,10 @@ Result<void> Hub::may_be_watched(const PointSpec& spec) const {
   for (const Vcpu& vcpu : vcpus_) {
     TableSearch search(machine_.memory(), pages);
     if (const auto table = search.run(vcpu.context.paging)) {
-      return fail(Errc::kRefused, fmt::format("a page table lies there (guest-physical {:#x}), where the CPU itself "
-                                              "writes: watch 8 bytes of it with a debug register",
-                                              table->value));
+      return fail(Errc::kRefused,
+                  fmt::format("a page table lies there (guest-physical {:#x}), where the CPU itself "
+                              "writes: watch 8 bytes of it with a debug register",
+                              table->value));
     }
   }
   return {};
@@ -138,7 +142,8 @@ std::vector<WatchPiece> Hub::watch_pieces() {
   std::erase_if(watched_at_, [this](const auto& one) { return !mechanisms_.trapped.contains(one.first); });
   for (const PointSpec& spec : mechanisms_.trapped) {
     auto watch = std::make_shared<Watch>(Watch{.spec = spec, .wishes = {}});
-    for (const auto& [owner, claim] : points_.points().at(spec)) watch->wishes.push_back({owner, spec.kind, claim});
+    for (const auto& [owner, claim] : points_.points().at(spec))
+      watch->wishes.push_back({owner, spec.kind, claim});
     // Where it was when it was set: a process's page stays watched while others run.
     auto [known, fresh] = watched_at_.try_emplace(spec);
     for (Gva at = spec.at; at < spec.at + spec.length; at = page_of(at) + kPageSize) {
@@ -175,8 +180,10 @@ std::vector<GpaRange> Hub::pages_to_watch(const PointSnapshot& snapshot) const {
     const auto before = site == sites.begin() ? sites.end() : std::prev(site);
     const bool joins =
         before != sites.end() && are_neighbours(before->second, before->first, site->second, site->first);
-    if (joins) code.back().end = page_of(site->first) + kPageSize;
-    else add_page(code, page_of(site->first));
+    if (joins)
+      code.back().end = page_of(site->first) + kPageSize;
+    else
+      add_page(code, page_of(site->first));
   }
   for (const WatchPiece& piece : snapshot.watches) add_page(data, page_of(piece.where.begin));
   return united(code, data);
@@ -237,7 +244,8 @@ void Hub::step_unwatched(VcpuId id) {
   if (points_dirty_) publish();
   before_step_.clear();
   for (const WatchPiece& piece : snapshot_->watches) {
-    before_step_.emplace_back(piece, memory_.read_physical(piece.where.begin, piece.where.end - piece.where.begin));
+    before_step_.emplace_back(piece,
+                              memory_.read_physical(piece.where.begin, piece.where.end - piece.where.begin));
   }
   memory_.lift_all();
   lifted_pages_ = std::move(watched_pages_);
@@ -273,8 +281,8 @@ void Hub::tell_of_changes(VcpuId id) {
                            .reason = tracer::StopReason::kWriteWatch,
                            .at = piece.watch->spec.at,
                            .context = this->at(id).context,
-                           .detail = fmt::format("written from {:#x} on: {:#x} was there, {:#x} is now", at.value,
-                                                 *was, *is)});
+                           .detail = fmt::format("written from {:#x} on: {:#x} was there, {:#x} is now",
+                                                 at.value, *was, *is)});
     }
   }
 }

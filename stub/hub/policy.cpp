@@ -300,7 +300,8 @@ api::Verdict Policy::on_trap(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugEx
   const bool goes_on = run.range && run.range->contains(vcpu.linear_rip());
   if (run.step && (stepped || !execution) && !goes_on) return api::Verdict::kStop;
   const Place* guarded = execution ? guarded_slot_here(run, vcpu.linear_rip()) : nullptr;
-  if (guarded != nullptr && serve(vcpu, state, *guarded)) return run.step ? api::Verdict::kStop : api::Verdict::kResume;
+  if (guarded != nullptr && serve(vcpu, state, *guarded))
+    return run.step ? api::Verdict::kStop : api::Verdict::kResume;
   if (execution) pass_slot(vcpu);  // a fault, before the instruction (SDM 3B 17.3.1.1)
   return api::Verdict::kResume;
 }
@@ -342,7 +343,8 @@ api::Verdict Policy::run_unwatched(api::VcpuAccess& vcpu, PerVcpu& state) {
 // What the instruction that is through has written, to those who watch it.
 void Policy::watched(api::VcpuAccess& vcpu, PerVcpu& state) {
   if (state.write.hits.empty()) return;
-  VcpuEnvironment environment(vcpu, memory_, *state.run.points, *state.registers, print_, state.run.kernel.get());
+  VcpuEnvironment environment(vcpu, memory_, *state.run.points, *state.registers, print_,
+                              state.run.kernel.get());
   for (const GuestWrite::Hit& hit : state.write.hits) {
     const VcpuHit seen(vcpu, hit.at, memory_, *state.run.points, state.run.kernel.get());
     for (const Place::Wish& wish : hit.watch->wishes) {

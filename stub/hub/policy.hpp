@@ -50,7 +50,7 @@ struct RunContext {
 
 class Policy final : public api::DebugPolicy {
  public:
-  struct Notices {  // called on vCPU threads
+  struct Notices {                    // called on vCPU threads
     std::function<void()> busy;       // an int3 has become worth a debug register
     std::function<void()> rewritten;  // an instruction under an int3 may have changed
   };

@@ -93,8 +93,8 @@ struct PointSnapshot {
   std::optional<ScratchPage> scratch;                       // where copies of instructions can run
   std::shared_ptr<const TextGuard> guard;                   // null while there is none
   std::vector<WatchPiece> watches;                          // by address
-  std::vector<GpaRange> watched_pages;                      // of these and the int3; others may be watched for a while
-  bool watching = false;                                    // some of what the guest writes comes to us
+  std::vector<GpaRange> watched_pages;  // of these and the int3; others may be watched for a while
+  bool watching = false;                // some of what the guest writes comes to us
 
   // The first at `where` or behind it.
   std::vector<Int3>::const_iterator from(Gpa where) const {

@@ -40,8 +40,8 @@ class DataBesideInt3 final : public x86::DataAccess {
 
 bool watches_data(const PointSnapshot& points) {
   return !points.watches.empty() || std::ranges::any_of(points.slots, [](const auto& slot) {
-           return slot && slot->kind != x86::WatchKind::kExecute;
-         });
+    return slot && slot->kind != x86::WatchKind::kExecute;
+  });
 }
 
 }  // namespace

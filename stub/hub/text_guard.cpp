@@ -12,8 +12,8 @@ namespace {
 // A poke is one instruction, or a few (TP_VEC_MAX times less than a page); a copy of a page is no check.
 constexpr std::size_t kMost = 64;
 
-bool covers_int3(const x86::PagingState& paging, const PointSnapshot& points, const PhysicalMemory& memory, Gva at,
-                 std::uint64_t size) {
+bool covers_int3(const x86::PagingState& paging, const PointSnapshot& points, const PhysicalMemory& memory,
+                 Gva at, std::uint64_t size) {
   while (size > 0) {
     const x86::WalkResult leaf = x86::walk(paging, at, memory);
     if (!leaf) return false;
@@ -28,8 +28,8 @@ bool covers_int3(const x86::PagingState& paging, const PointSnapshot& points, co
 
 // Linux include/linux/jump_label.h: { s32 code; s32 target; long key; }, include/linux/static_call_types.h:
 // { s32 addr; s32 key; }: addresses relative to the field itself.
-void add_sites(const KnownKernel& known, const VirtualMemory& memory, std::string_view first, std::string_view last,
-               std::uint64_t stride, std::vector<Gva>& sites) {
+void add_sites(const KnownKernel& known, const VirtualMemory& memory, std::string_view first,
+               std::string_view last, std::uint64_t stride, std::vector<Gva>& sites) {
   constexpr std::uint64_t kMostSites = 200'000;
   const auto begin = known.kernel->symbol(first), end = known.kernel->symbol(last);
   if (!begin || !end || *end < *begin || (*end - *begin) / stride > kMostSites) return;
@@ -68,7 +68,8 @@ TextGuard::TextGuard(const KnownKernel& known, const VirtualMemory& memory) {
 }
 
 const char* TextGuard::forbids(Gva at, const PhysicalMemory& memory) const {
-  if (forbids_for_good(at)) return "the kernel patches this place, which takes a debug register, and none is free";
+  if (forbids_for_good(at))
+    return "the kernel patches this place, which takes a debug register, and none is free";
   if (!patched_ || !std::ranges::binary_search(once_, at)) return nullptr;
   const bool done = memory.load_at<std::uint32_t>(*patched_).value_or(0) != 0;
   return done ? nullptr : "the kernel has yet to patch this place, and no debug register is free";
@@ -102,8 +103,8 @@ bool TextGuard::serve(api::VcpuAccess& vcpu, Gva entry, const PointSnapshot& poi
   return true;
 }
 
-bool TextGuard::copy_from_kernel(const x86::CpuContext& cpu, const PointSnapshot& points, PhysicalMemory& memory,
-                                 std::uint64_t& result) const {
+bool TextGuard::copy_from_kernel(const x86::CpuContext& cpu, const PointSnapshot& points,
+                                 PhysicalMemory& memory, std::uint64_t& result) const {
   const Gva to{cpu.core.gpr[x86::kRdi]}, from{cpu.core.gpr[x86::kRsi]};
   const std::uint64_t size = cpu.core.gpr[x86::kRdx];
   if (size == 0 || size > kMost || !covers_int3(cpu.paging, points, memory, from, size)) return false;

@@ -44,14 +44,14 @@ class TextGuard {
  private:
   bool copy_from_kernel(const x86::CpuContext& cpu, const PointSnapshot& points, PhysicalMemory& memory,
                         std::uint64_t& result) const;
-  bool poke(api::VcpuAccess& vcpu, const x86::CpuContext& cpu, const PointSnapshot& points, PhysicalMemory& memory,
-            GuestWrites& writes, std::uint64_t& result) const;
+  bool poke(api::VcpuAccess& vcpu, const x86::CpuContext& cpu, const PointSnapshot& points,
+            PhysicalMemory& memory, GuestWrites& writes, std::uint64_t& result) const;
 
-  Gva copies_;  // copy_from_kernel_nofault(dst, src, size)
-  Gva pokes_;   // __text_poke(how, addr, src, len)
-  Gva by_copy_, by_fill_;  // how: text_poke_memcpy, text_poke_memset
-  std::vector<Gva> sites_;  // sorted
-  std::vector<Gva> once_;   // sorted: instructions that are patched in the kernel's boot
+  Gva copies_;                  // copy_from_kernel_nofault(dst, src, size)
+  Gva pokes_;                   // __text_poke(how, addr, src, len)
+  Gva by_copy_, by_fill_;       // how: text_poke_memcpy, text_poke_memset
+  std::vector<Gva> sites_;      // sorted
+  std::vector<Gva> once_;       // sorted: instructions that are patched in the kernel's boot
   std::optional<Gpa> patched_;  // a word that says that they have been
 };
 

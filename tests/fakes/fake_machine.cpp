@@ -228,7 +228,8 @@ bool FakeVcpu::increment(std::uint64_t& dr6) {
   if (!value) return false;
   const auto next = static_cast<std::uint8_t>(*value + 1);
   context_.core.rip += 7;
-  const bool watched = std::ranges::any_of(machine_.watched, [at](const auto& range) { return range.contains(Gpa{at}); });
+  const bool watched =
+      std::ranges::any_of(machine_.watched, [at](const auto& range) { return range.contains(Gpa{at}); });
   if (watched) {
     tell_write_ = machine_.policy_->on_guest_write(*this, Gpa{at}, {&next, 1}) == api::WriteVerdict::kTell;
     return true;

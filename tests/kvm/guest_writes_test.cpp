@@ -124,7 +124,8 @@ TEST_F(GuestWritesOnKvm, VectorsAndPairsAreWrittenToo) {
 
 // The guest patches an instruction that an int3 stands on: mov byte [0x8010],0xf4 makes the nop there a hlt.
 TEST_F(GuestWritesOnKvm, AnInt3StaysOnTopOfWhatTheGuestWrites) {
-  Code code = {0xc6, 0x04, 0x25, 0x10, 0x80, 0, 0, 0xc3, 0xeb, 0x06};  // mov byte [0x8010],0xc3 (ret); jmp 0x10
+  Code code = {0xc6, 0x04, 0x25, 0x10, 0x80,
+               0,    0,    0xc3, 0xeb, 0x06};  // mov byte [0x8010],0xc3 (ret); jmp 0x10
   code.resize(0x10, kNop);
   for (int i = 0; i < 8; ++i) code.push_back(kNop);
   code.push_back(kHlt);
@@ -172,17 +173,17 @@ TEST_F(GuestWritesOnKvm, LockedWritesOfFourCpusLoseNothing) {
   // mov ecx,1000; again: lock inc qword [rbx]; mov eax,1; lock xadd [rbx+8],rax;
   // retry: mov rax,[rbx+16]; lea rdx,[rax+1]; lock cmpxchg [rbx+16],rdx; jne retry; dec ecx; jne again;
   // done: lock inc qword [rbx+0x800]; hlt
-  const Code code = {0xb9, 0xe8, 3,    0,    0,                                  // mov ecx,1000
-                     0xf0, 0x48, 0xff, 0x03,                                     // lock inc qword [rbx]
-                     0xb8, 1,    0,    0,    0,                                  // mov eax,1
-                     0xf0, 0x48, 0x0f, 0xc1, 0x43, 0x08,                         // lock xadd [rbx+8],rax
-                     0x48, 0x8b, 0x43, 0x10,                                     // mov rax,[rbx+16]
-                     0x48, 0x8d, 0x50, 0x01,                                     // lea rdx,[rax+1]
-                     0xf0, 0x48, 0x0f, 0xb1, 0x53, 0x10,                         // lock cmpxchg [rbx+16],rdx
-                     0x75, 0xf0,                                                 // jne
-                     0xff, 0xc9,                                                 // dec ecx
-                     0x75, 0xdd,                                                 // jne again
-                     0xf0, 0x48, 0xff, 0x83, 0,    8,    0,    0,    0xeb, 0xfe};  // lock inc [rbx+0x800]; jmp .
+  const Code code = {0xb9, 0xe8, 3,    0,    0,                              // mov ecx,1000
+                     0xf0, 0x48, 0xff, 0x03,                                 // lock inc qword [rbx]
+                     0xb8, 1,    0,    0,    0,                              // mov eax,1
+                     0xf0, 0x48, 0x0f, 0xc1, 0x43, 0x08,                     // lock xadd [rbx+8],rax
+                     0x48, 0x8b, 0x43, 0x10,                                 // mov rax,[rbx+16]
+                     0x48, 0x8d, 0x50, 0x01,                                 // lea rdx,[rax+1]
+                     0xf0, 0x48, 0x0f, 0xb1, 0x53, 0x10,                     // lock cmpxchg [rbx+16],rdx
+                     0x75, 0xf0,                                             // jne
+                     0xff, 0xc9,                                             // dec ecx
+                     0x75, 0xdd,                                             // jne again
+                     0xf0, 0x48, 0xff, 0x83, 0,    8,    0, 0, 0xeb, 0xfe};  // lock inc [rbx+0x800]; jmp .
   boot(code, 4);
   auto alice = attach();
   stop_all(*alice);
@@ -192,7 +193,8 @@ TEST_F(GuestWritesOnKvm, LockedWritesOfFourCpusLoseNothing) {
   never->conditions.push_back(must(agent::Program::verify(code_of_never)));
   for (const std::uint64_t at : {kData, kData + 8, kData + 16}) {
     std::optional<Result<void>> answer;
-    alice->port->insert_point(VcpuId{0}, watch(at, 8), never, [&](Result<void> done) { answer = std::move(done); });
+    alice->port->insert_point(VcpuId{0}, watch(at, 8), never,
+                              [&](Result<void> done) { answer = std::move(done); });
     ASSERT_TRUE(pump([&] { return answer.has_value(); }));
     ASSERT_TRUE(*answer) << answer->error().text;
   }

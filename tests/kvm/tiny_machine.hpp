@@ -57,9 +57,9 @@ class TinyMachine final : public api::Machine {
   Result<void> start(api::DebugPolicy& policy, api::MachineListener& listener) override {
     run::install_kick_handler();
     for (std::size_t i = 0; i < vcpus_; ++i) {
-      threads_.push_back(std::make_unique<run::VcpuThread>(guest_->take_vcpu(i), bus_, policy, listener,
-                                                           run::Surroundings{
-                                                               .time = time_ ? &*time_ : nullptr, .firmware = {}}));
+      threads_.push_back(std::make_unique<run::VcpuThread>(
+          guest_->take_vcpu(i), bus_, policy, listener,
+          run::Surroundings{.time = time_ ? &*time_ : nullptr, .firmware = {}}));
     }
     if (time_) time_->follow(guest_->vm());
     return {};

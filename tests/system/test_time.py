@@ -46,7 +46,7 @@ class HeldForLong(case.Case):
         guests = {"kvm-clock": self.boot("lapic=notscdeadline"), "tsc": self.boot("clocksource=tsc tsc=reliable"),
                   "acpi_pm": self.boot("no-kvmclock clocksource=acpi_pm")}
         for source, guest in guests.items():
-            self.assertEqual(guest.wait_for(r"source: ([\w-]+)", 90)[1], source)
+            self.assertEqual(guest.wait_for(r"source: ([\w-]+)\s", 90)[1], source)
             guest.wait_for(r"now: 3 ", 60)
         with contextlib.ExitStack() as clients:
             held, ran = [], []  # and for how long each has run since what it told last

@@ -19,7 +19,7 @@ namespace ringside::api {
 enum class Verdict : std::uint8_t {
   kResume,
   kStop,
-  kStepAlone,  // the instruction here can be passed only while no other vCPU runs
+  kStepAlone,      // the instruction here can be passed only while no other vCPU runs
   kStepUnwatched,  // so can this one, and only while no memory is watched
   kReview,         // what is inserted has to be looked at before this vCPU goes on
 };
@@ -87,7 +87,7 @@ struct MachineInfo {
   std::vector<std::uint32_t> msrs;  // the numbers of those that can be read
   std::optional<KernelImage> kernel;
   bool watches_writes = false;  // watch_writes() works
-  bool tells_of_efer = false;  // GuestEvent::kReadEfer and kWroteEfer come
+  bool tells_of_efer = false;   // GuestEvent::kReadEfer and kWroteEfer come
   std::optional<Gpa>
       scratch;  // 2 MiB on a 2 MiB border of which the guest is not told, for code of the monitor
 };

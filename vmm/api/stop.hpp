@@ -29,13 +29,13 @@ struct GuestEvent {
 };
 
 enum class StopCause : std::uint8_t {
-  kPaused,       // asked for by pause(); the vCPU is between two instructions
-  kDebug,        // the debug policy wants this debug exit reported
-  kStepAlone,    // the debug policy wants the instruction at RIP stepped while nobody else runs
+  kPaused,         // asked for by pause(); the vCPU is between two instructions
+  kDebug,          // the debug policy wants this debug exit reported
+  kStepAlone,      // the debug policy wants the instruction at RIP stepped while nobody else runs
   kStepUnwatched,  // and no memory is watched
   kReview,         // the debug policy wants what is inserted looked at
-  kTripleFault,  // the guest's CPU shut down (SDM 3A 6.15 "Interrupt 8"); registers as far as KVM has them
-  kFailure,      // KVM cannot go on with this vCPU: entry failure, internal error; `detail` says which
+  kTripleFault,    // the guest's CPU shut down (SDM 3A 6.15 "Interrupt 8"); registers as far as KVM has them
+  kFailure,        // KVM cannot go on with this vCPU: entry failure, internal error; `detail` says which
 };
 
 struct StopReport {

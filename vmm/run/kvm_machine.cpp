@@ -130,9 +130,9 @@ Result<void> KvmMachine::start(api::DebugPolicy& policy, api::MachineListener& l
   FirmwareCall firmware;
   if (bios_) firmware = [this](api::VcpuAccess& vcpu) { serve_bios_call(*bios_, vcpu, ram_); };
   for (auto& fd : hardware_->fds) {
-    threads_.push_back(
-        std::make_unique<VcpuThread>(std::move(fd), hardware_->platform->bus(), policy, listener,
-                                     Surroundings{.time = &time_, .firmware = firmware}));
+    threads_.push_back(std::make_unique<VcpuThread>(std::move(fd), hardware_->platform->bus(), policy,
+                                                    listener,
+                                                    Surroundings{.time = &time_, .firmware = firmware}));
   }
   hardware_->fds.clear();
   time_.follow(hardware_->vm);
@@ -166,7 +166,8 @@ Result<void> KvmMachine::reset() {
 
 Result<void> KvmMachine::watch_writes(std::span<const GpaRange> pages) {
   if (!pages.empty() && !system_.capabilities().readonly_mem) {
-    return fail(Errc::kUnsupported, "this host's KVM lacks KVM_CAP_READONLY_MEM: what the guest writes cannot be watched");
+    return fail(Errc::kUnsupported,
+                "this host's KVM lacks KVM_CAP_READONLY_MEM: what the guest writes cannot be watched");
   }
   return hardware_->ram.set(RS_TRY(cut_ram(ram_.regions(), pages)));
 }

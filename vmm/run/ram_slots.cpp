@@ -24,8 +24,9 @@ Result<std::vector<RamPiece>> cut_ram(std::span<const mem::GuestRam::Region> reg
     add(end, kvm::SlotAccess::kReadWrite);
   }
   if (cut < read_only.size()) {
-    return fail(Errc::kNotMapped, fmt::format("writes to {:#x} cannot be watched: it is not RAM, or watched twice",
-                                              read_only[cut].begin.value));
+    return fail(Errc::kNotMapped,
+                fmt::format("writes to {:#x} cannot be watched: it is not RAM, or watched twice",
+                            read_only[cut].begin.value));
   }
   if (pieces.size() > RamSlots::kMostPieces) {
     return fail(Errc::kExhausted, fmt::format("RAM would have to be cut into {} pieces, and KVM can have {}: "

@@ -73,7 +73,7 @@ class VcpuThread final : public api::Vcpu {
   const dev::Bus* bus_;
   api::DebugPolicy& policy_;
   api::MachineListener& listener_;
-  TimeKeeper* const time_;  // null: time goes on whatever stops
+  TimeKeeper* const time_;       // null: time goes on whatever stops
   const FirmwareCall firmware_;  // empty: there is none
 
   std::mutex mutex_;
@@ -87,7 +87,7 @@ class VcpuThread final : public api::Vcpu {
   std::atomic<std::uint64_t> exits_{0};
   bool write_to_tell_ = false;  // the policy waits for the end of the instruction under way
   std::optional<std::chrono::steady_clock::time_point> stand_still_at_;  // this thread's: time_ is to be told
-  bool running_ = false;  // this thread's own copy of order_ == kRun
+  bool running_ = false;                  // this thread's own copy of order_ == kRun
   std::optional<api::GuestEvent> event_;  // the policy is told when the instruction is complete
 
   std::thread thread_;

@@ -188,7 +188,8 @@ TEST(PlanMechanisms, AnInt3MovesBackToASlotThatIsFreeAgain) {
 TEST(PlanMechanisms, AnAddressWithoutMemoryGetsASlotBeforeOthers) {
   const Mechanisms four = plan(table_of({software(1), software(2), software(3), software(4)}));
   const PointTable table = table_of({software(1), software(2), software(3), software(4), software(0x9999)});
-  const auto planned = plan_mechanisms(table, four, [](Gva at) { return at != Gva{0x9999} ? everything(at) : std::nullopt; });
+  const auto planned =
+      plan_mechanisms(table, four, [](Gva at) { return at != Gva{0x9999} ? everything(at) : std::nullopt; });
   ASSERT_TRUE(planned);
   EXPECT_THAT(planned->slots, testing::Contains(execute(0x9999)));
   EXPECT_EQ(planned->int3.size(), 1u);
@@ -208,8 +209,8 @@ TEST(PlanMechanisms, OfFiveUnmappedBreakpointsFourHaveASlotAndOneIsPending) {
 }
 
 TEST(PlanMechanisms, WatchesWithoutASlotAreTrappedReadsAreNot) {
-  const PointTable many = table_of({watch(0x1000), watch(0x2000), watch(0x3000), watch(0x4000), watch(0x5000),
-                                    watch(0x6000, 1000)});
+  const PointTable many = table_of(
+      {watch(0x1000), watch(0x2000), watch(0x3000), watch(0x4000), watch(0x5000), watch(0x6000, 1000)});
   const Mechanisms planned = plan(many);
   EXPECT_EQ(free_slots(planned), 0);
   EXPECT_THAT(planned.trapped, ElementsAre(watch(0x5000), watch(0x6000, 1000)));

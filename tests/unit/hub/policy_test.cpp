@@ -34,7 +34,8 @@ class PolicyTest : public testing::Test {
 
   fakes::FakeMachine machine_{2};
   std::vector<std::string> printed_;
-  Policy policy_{2, machine_.memory(),
+  Policy policy_{2,
+                 machine_.memory(),
                  [this](TracerId who, std::string_view text) {
                    printed_.push_back(std::to_string(who.number) + ": " + std::string(text));
                  },
