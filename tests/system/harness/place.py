@@ -1,7 +1,8 @@
 """Where guests run: on this host if its KVM will do, else in the lab. Tests do not see the difference.
 
-`python3 -m harness.place up|down` is the ctest fixture: it brings one lab up for a whole ctest run. A test started by
-hand attaches to that lab if it is up, and has a lab of its own for as long as it lives if it is not.
+`python3 -m harness.place up|down` is the ctest fixture: it brings one lab up for a whole ctest run, and several where
+RINGSIDE_PLACE_NUMBER says which. A test started by hand attaches to the first if it is up, and has a lab of its own for as
+long as it lives if it is not.
 RINGSIDE_PLACE=host|lab decides instead of `ringside doctor`; RINGSIDE_LAB_EMULATOR names the emulator.
 """
 
@@ -27,7 +28,7 @@ import machine  # noqa: E402
 
 EMULATOR = os.environ.get("RINGSIDE_LAB_EMULATOR", "qemu")
 KVM_OF = {"qemu": "kvm-amd", "bochs": "kvm-intel"}
-LIFETIME = 3600
+LIFETIME = int(os.environ.get("RINGSIDE_LAB_LIFETIME", "3600"))  # seconds, after which a lab ends by itself
 
 
 def ringside() -> Path:
@@ -124,8 +125,9 @@ def wanted() -> str:
 
 
 def shared_name() -> str:
-    """One lab per build directory and emulator."""
-    return "system-" + hashlib.sha256(f"{ringside().parent} {EMULATOR}".encode()).hexdigest()[:10]
+    """One lab per build directory, emulator and place."""
+    number = os.environ.get("RINGSIDE_PLACE_NUMBER", "1")
+    return "system-" + hashlib.sha256(f"{ringside().parent} {EMULATOR} {number}".encode()).hexdigest()[:10]
 
 
 def boot_lab(name: str | None, tied: bool) -> labapi.Lab:
