@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
@@ -23,36 +24,26 @@ Result<void> read_region(const tracer::Port& port, const guestos::DumpedRam& ram
 
 }  // namespace
 
-Result<std::set<tracer::StopReason>> parse_dump_events(std::string_view text) {
-  std::set<tracer::StopReason> events;
-  for (std::string_view rest = text;;) {
-    const std::string_view name = rest.substr(0, rest.find(','));
-    const auto found = std::ranges::find(kDumpEvents, name, &DumpEvent::name);
-    if (found == kDumpEvents.end()) {
-      std::string known;
-      for (const DumpEvent& event : kDumpEvents)
-        known += fmt::format("{}{}", known.empty() ? "" : ", ", event.name);
-      return fail(Errc::kMalformed, fmt::format("--dump-on={}: use one or more of {}", text, known));
-    }
-    events.insert(found->reason);
-    if (name.size() == rest.size()) return events;
-    rest.remove_prefix(name.size() + 1);
-  }
-}
-
 Result<void> DumpOn::attach(tracer::PortFactory& hub) {
   port_ = RS_TRY(hub.attach("dump-on", *this));
   return {};
 }
 
-// Not from inside the hub's call: this tracer may leave.
-void DumpOn::on_stop(const tracer::StopEvent& event) {
-  const bool wanted = events_.contains(event.reason);
-  boost::asio::post(port_->executor(), [this, wanted, alive = std::weak_ptr(alive_)] {
-    if (alive.expired() || port_ == nullptr) return;
-    if (wanted) return collect_kernel();
-    leave({});
-  });
+void DumpOn::on_trouble(const std::string& text) {
+  if (port_ == nullptr || std::exchange(dumping_, true)) return;
+  fmt::print(stderr, "ringside: dumping: {}\n", text);
+  port_->stop_all(then<tracer::StopEvent>([this](const auto& stopped) {
+    if (!stopped) return leave("cannot dump: " + stopped.error().text);
+    // Not from inside the hub's call.
+    boost::asio::post(port_->executor(), [this, alive = std::weak_ptr(alive_)] {
+      if (!alive.expired()) collect_kernel();
+    });
+  }));
+}
+
+// Another end of the guest than what it waits for: nobody is held for that.
+void DumpOn::on_stop(const tracer::StopEvent&) {
+  if (!dumping_) leave({});
 }
 
 void DumpOn::collect_kernel() {

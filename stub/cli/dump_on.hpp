@@ -1,44 +1,32 @@
 // `--dump-on`: a tracer of the monitor's own that writes a vmcore when something that it waits for stops the
 // guest, before anybody lets it go on or it ends.  Once a run: then it leaves.
 //
-// What it can wait for is what tracers are told (tracer::StopReason); kDumpEvents has the names.
+// The hub tells it when (Hub::notice); whether anybody stops there too is the hub's and the tracers' affair.
 // Thread: hub, which is kept busy while the file is written.  Owner: the run; goes before the hub.
 #pragma once
 
-#include <array>
 #include <memory>
-#include <set>
 #include <string>
-#include <string_view>
 
 #include "stub/cli/dump_file.hpp"
 #include "stub/tracer/port.hpp"
 
 namespace ringside::cli {
 
-struct DumpEvent {
-  std::string_view name;
-  tracer::StopReason reason;
-};
-inline constexpr std::array kDumpEvents = {
-    DumpEvent{"triple-fault", tracer::StopReason::kTripleFault},
-    DumpEvent{"failure", tracer::StopReason::kFailure},
-};
-
-// "triple-fault,failure".
-Result<std::set<tracer::StopReason>> parse_dump_events(std::string_view text);
-
 class DumpOn final : public tracer::Events {
  public:
-  DumpOn(std::set<tracer::StopReason> events, std::string file)
-      : events_(std::move(events)), file_(std::move(file)) {}
+  explicit DumpOn(std::string file) : file_(std::move(file)) {}
 
   Result<void> attach(tracer::PortFactory& hub);
+  // It is time: every vCPU is parked, and is held before this returns.
+  void on_trouble(const std::string& text);
 
   void on_stop(const tracer::StopEvent& event) override;
   void on_guest_end(std::string) override {}
   void on_message(const std::string&) override {}
   void on_print(const std::string&) override {}
+  // Where the guest waits for a person, this is none.
+  bool wants_stops() const override { return false; }
 
  private:
   // Calls `use` with the answer, unless this has gone.
@@ -53,8 +41,8 @@ class DumpOn final : public tracer::Events {
   void write();
   void leave(const std::string& words);
 
-  const std::set<tracer::StopReason> events_;
   const std::string file_;
+  bool dumping_ = false;
   std::unique_ptr<tracer::Port> port_;
   DumpContents contents_;
   std::shared_ptr<int> alive_ = std::make_shared<int>();

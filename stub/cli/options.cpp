@@ -5,7 +5,6 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "stub/cli/dump_on.hpp"
 #include "stub/cli/strace_options.hpp"
 #include "stub/hub/stop_wishes.hpp"
 #include "vmm/mem/layout.hpp"
@@ -22,7 +21,7 @@ constexpr const char* kFooter =
     "On a terminal, Ctrl-a x leaves.";
 
 struct RunTexts {
-  std::string kernel, initrd, memory = "512M", boot = "auto", kaslr = "on", dump_on;
+  std::string kernel, initrd, memory = "512M", boot = "auto", kaslr = "on";
   unsigned cpus = 1;
 };
 
@@ -43,17 +42,15 @@ Result<boot::KaslrPolicy> parse_kaslr(const std::string& text) {
 
 // Lists of several options become one.
 Result<void> check_stops(const RunOptions& options) {
-  hub::StopWishes wishes;
-  const auto check = [&](const std::string& list, bool trouble) -> Result<void> {
+  const auto check = [&](const char* option, const std::string& list, bool trouble) -> Result<void> {
     if (list.empty()) return {};
-    if (auto added = wishes.add(list, trouble); !added) {
-      return fail(added.error().code,
-                  fmt::format("--stop-{}={}: {}", trouble ? "on" : "at", list, added.error().text));
-    }
+    if (auto added = hub::StopWishes{}.add(list, trouble); !added)
+      return fail(added.error().code, fmt::format("{}={}: {}", option, list, added.error().text));
     return {};
   };
-  RS_TRY(check(options.stop_at, false));
-  return check(options.stop_on, true);
+  RS_TRY(check("--stop-at", options.stop_at, false));
+  RS_TRY(check("--stop-on", options.stop_on, true));
+  return check("--dump-on", options.dump_on, true);
 }
 
 Result<RunOptions> finish_run(RunOptions options, const RunTexts& texts) {
@@ -68,7 +65,6 @@ Result<RunOptions> finish_run(RunOptions options, const RunTexts& texts) {
     return fail(Errc::kMalformed, fmt::format("--cpus={}: use 1 to {}", texts.cpus, kMostVcpus));
   }
   options.boot.vcpus = texts.cpus;
-  if (!texts.dump_on.empty()) options.dump_on = RS_TRY(parse_dump_events(texts.dump_on));
   options.ram_bytes = RS_TRY(parse_size(texts.memory));
   RS_TRY(check_stops(options));
   return options;
@@ -89,13 +85,17 @@ void add_run(CLI::App& app, RunOptions& options, RunTexts& texts) {
                  "serve gdb on :PORT (loopback), HOST:PORT, unix:PATH or the inherited socket fd:N; with ,ro "
                  "behind it who comes in there only looks on; may be repeated");
   app.add_flag("--wait", options.wait, "do not run before the first gdb says so");
-  app.add_option("--dump-on", texts.dump_on, "write a dump for crash and drgn at: triple-fault, failure");
+  app.add_option("--dump-on", options.dump_on,
+                 "write a dump for crash and drgn on the first of triple-fault, failure, panic, oops, warn "
+                 "or hang; a list")
+      ->join(',');
   app.add_option("--dump-file", options.dump_file, "where to")->capture_default_str();
   app.add_option(
          "--stop-at", options.stop_at,
          "stop at reset, entry32, entry64, decompressor, relocated, start_kernel, init, mode or mark; a list")
       ->join(',');
-  app.add_option("--stop-on", options.stop_on, "stop on triple-fault, panic, oops, warn or hang; a list")
+  app.add_option("--stop-on", options.stop_on,
+                 "stop on triple-fault, failure, panic, oops, warn or hang; a list")
       ->join(',');
   app.add_option("--log-level", options.log_level, "trace, debug, info, warn, error or off, on stderr")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -11,7 +10,6 @@
 #include "arch/result.hpp"
 #include "stub/cli/dump_command.hpp"
 #include "stub/cli/strace_command.hpp"
-#include "stub/tracer/events.hpp"
 #include "vmm/boot/load.hpp"
 
 namespace ringside::cli {
@@ -21,9 +19,9 @@ struct RunOptions {
   std::uint64_t ram_bytes = 512ull << 20;
   std::vector<std::string> gdb;  // addresses to listen on
   bool wait = false;
-  std::set<tracer::StopReason> dump_on;  // what makes the monitor write dump_file
-  std::string dump_file = "vmcore";
   std::string stop_at, stop_on;  // lists as StopWishes::add takes them, empty for none
+  std::string dump_on;           // what makes the monitor write dump_file, as in stop_on
+  std::string dump_file = "vmcore";
   std::string log_level = "warn";
   std::string log_file;
 };

@@ -100,15 +100,17 @@ Result<int> Run::execute() {
   hub_ = std::make_unique<hub::Hub>(
       io_.get_executor(), *machine_,
       hub::Hub::Callbacks{
-          .on_end = [this](api::GuestEnd end, const std::string& detail) { finish(end, detail); }});
+          .on_end = [this](api::GuestEnd end, const std::string& detail) { finish(end, detail); },
+          .on_trouble = [this](const std::string& text) { dump_on_->on_trouble(text); }});
   terminal_ = std::make_unique<Terminal>(
       io_.get_executor(),
       Terminal::Callbacks{.type = [this](std::string_view text) { return machine_->type(text); },
                           .leave = [this] { hub_->on_end(api::GuestEnd::kQuit, {}); }});
   watch_signals();
   if (!options_.dump_on.empty()) {
-    dump_on_.emplace(options_.dump_on, options_.dump_file);
+    dump_on_.emplace(options_.dump_file);
     RS_TRY(dump_on_->attach(*hub_));
+    RS_TRY(hub_->notice(options_.dump_on));
   }
   if (!options_.stop_at.empty()) RS_TRY(hub_->stop_at(options_.stop_at, false));
   if (!options_.stop_on.empty()) RS_TRY(hub_->stop_at(options_.stop_on, true));

@@ -1,6 +1,7 @@
 // What the hub keeps of the stops that the monitor finds itself (hub_events.cpp).
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -29,6 +30,7 @@ struct EventPoint {
 
 struct GuestEvents {
   StopWishes wishes;
+  StopWishes noticed;                // trouble that the monitor itself wants to know of (Hub::notice)
   std::optional<KernelPlace> place;  // of the kernel that runs
   std::map<Gva, EventPoint> points;  // the claims of kEvents
   bool arming = false;               // every vCPU waits for the kernel's symbols
@@ -41,6 +43,14 @@ struct GuestEvents {
     std::string text;
   };
   std::optional<Untold> untold;
+
+  bool wants(Occasion occasion) const { return wishes.has(occasion) || noticed.has(occasion); }
+  bool need_symbols() const { return wishes.need_symbols() || noticed.need_symbols(); }
+  unsigned hang_seconds() const {
+    const bool both = wishes.has(Occasion::kHang) && noticed.has(Occasion::kHang);
+    if (both) return std::min(wishes.hang_seconds, noticed.hang_seconds);
+    return noticed.has(Occasion::kHang) ? noticed.hang_seconds : wishes.hang_seconds;
+  }
 };
 
 // Text of a panic, oops or warning at the entry of the function that says it; `memory` is the kernel's.

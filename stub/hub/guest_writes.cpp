@@ -49,6 +49,7 @@ api::WriteVerdict GuestWrites::write(api::VcpuAccess& vcpu, const PointSnapshot&
   note_watches(points, state, at, data);
   note_slots(vcpu, points, state, at, data.size());
   put(points, at, data);
+  make_room(points, at, data.size());
   look_at_sites(vcpu, points, state, at, data.size());
   last_write(at) = last_write(at + (data.size() - 1)) = ++writes_;
   const bool tell = !state.hits.empty() || state.slots != 0 || state.review || state.stepped;
@@ -169,6 +170,7 @@ bool GuestWrites::write_text(api::VcpuAccess& vcpu, const PointSnapshot& points,
     put(points, *find(at), data.subspan(done, piece));
     done += piece;
   }
+  make_room(points, *find(to), data.size());
   ++writes_;
   rewritten_();
   return true;
@@ -180,10 +182,28 @@ void GuestWrites::put(const PointSnapshot& points, Gpa at, ByteView data) {
   for (auto site = points.from(at); site != points.int3.end() && site->first - at < data.size(); ++site) {
     std::uint8_t& byte = bytes[static_cast<std::size_t>(site->first - at)];
     OwnByte own = site->second->original;
-    own = byte;
+    // Before it put a jump there it has kept a copy of what it saw (arch_optimize_kprobes).
+    const bool is_our_own = byte == kInt3 && memory_.load_at<std::uint8_t>(site->first) != kInt3;
+    own = is_our_own ? own.before() : byte;
     byte = kInt3;
   }
   static_cast<void>(memory_.write(at, ByteView(bytes).first(data.size())));  // it has been read
+}
+
+// An int3 of ours in what the jump covers is taken out of memory, until the guest writes there again (put()).
+// Linux pokes the first byte last, alone; early in its boot all five at once (arch/x86/kernel/alternative.c).
+void GuestWrites::make_room(const PointSnapshot& points, Gpa at, std::size_t bytes) {
+  constexpr std::uint8_t kCall = 0xe8, kJump = 0xe9;
+  constexpr std::size_t kJumpBytes = 5;
+  if (bytes != 1 && bytes != kJumpBytes) return;
+  std::uint8_t opcode = 0;
+  if (!read_own_physical(memory_, points, at, {&opcode, 1}) || (opcode != kCall && opcode != kJump)) return;
+  const std::size_t reach = std::min(kJumpBytes, bytes_to_page_end(at));
+  for (auto site = points.from(at + 1); site != points.int3.end() && site->first - at < reach; ++site) {
+    const std::uint8_t own = site->second->original;
+    if (memory_.load_at<std::uint8_t>(site->first) == kInt3)
+      static_cast<void>(memory_.write(site->first, {&own, 1}));
+  }
 }
 
 void GuestWrites::begin_next(GuestWrite& state) {

@@ -4,6 +4,8 @@
 //   watched           who watches is told, with what was there before, once the instruction is through
 //   locked            the machine has read the old value some time before it brings the new one: when another
 //                     vCPU has written there meanwhile, nothing is written, and the instruction is run again
+//   jumped over       a jump that the guest puts over several instructions (a kprobe's) is not to have an int3 of ours
+//                     in its displacement: that comes back when the guest puts the instructions back
 //   read under int3   an instruction that has changed what it read, an int3 among it: run again where there is
 //                     none
 //
@@ -76,6 +78,7 @@ class GuestWrites {
   void look_at_sites(api::VcpuAccess& vcpu, const PointSnapshot& points, GuestWrite& state, Gpa at,
                      std::size_t bytes);
   void put(const PointSnapshot& points, Gpa at, ByteView data);
+  void make_room(const PointSnapshot& points, Gpa at, std::size_t bytes);
 
   PhysicalMemory& memory_;
   std::function<void()> rewritten_;

@@ -133,9 +133,11 @@ void Hub::stop_all(TracerId who, tracer::Done<tracer::StopEvent> done) {
     return;
   }
   holds_.take_all(who);
-  // From now on this tracer's own holds do what --wait did.
-  if (std::exchange(waiting_for_first_, false)) release_monitor();
-  tell_untold(who);
+  if (wants_stops(tracer)) {
+    // From now on this tracer's own holds do what --wait did.
+    if (std::exchange(waiting_for_first_, false)) release_monitor();
+    tell_untold(who);
+  }
   tracer.view = View::kStopping;
   tracer.cpus.assign(vcpus_.size(), View::kStopping);
   tracer.stop_done = std::move(done);

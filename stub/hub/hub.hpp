@@ -42,8 +42,8 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   struct Callbacks {
     // The guest is over and every tracer has been told.
     std::function<void(api::GuestEnd, std::string detail)> on_end;
-    // The guest has stopped at one of these (stop_at()): every vCPU is parked, and nobody runs before this returns.
-    std::function<void(std::string_view occasion, const std::string& text)> on_occasion = {};
+    // What notice() has asked for has come: every vCPU is parked, and nobody runs before this returns.
+    std::function<void(const std::string& text)> on_trouble = {};
   };
 
   // `machine` must outlive the hub's last callback, and the hub the machine's threads.
@@ -56,6 +56,9 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   // Where the guest stops by itself: "start_kernel,init", or with `trouble` "panic,oops" (StopWishes::add).
   // The error says what is wrong with that here.  Also before start().
   Result<void> stop_at(std::string_view names, bool trouble);
+  // Trouble that Callbacks::on_trouble is told of, whether or not the guest stops there: "panic,triple-fault".
+  // Before start().
+  Result<void> notice(std::string_view names);
 
   Result<std::unique_ptr<tracer::Port>> attach(std::string label, tracer::Events& events,
                                                tracer::AttachOptions options = {}) override;
@@ -152,7 +155,10 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   Result<void> apply(VcpuId vcpu);
   void switch_to(const Mechanisms& next);
   std::optional<Gpa> find_memory(Gva at, VcpuId preferred) const;
+  std::optional<x86::PagingState> kernel_paging() const;
   std::optional<Gpa> find_in_placed_image(Gva at) const;
+  const char* forbidden(Gva at) const;
+  bool is_jumped_over(Gva at) const;
   std::optional<Gpa> find_point(Gva at, VcpuId preferred) const;
   void points_changed(Gva at);
   void publish_all();
@@ -182,6 +188,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void tell_of_changes(VcpuId id);
   bool has_hope() const;
   bool pending_is_due() const;
+  bool look_at_new_modules();
   void look_for_pending();
   void look_for_pending_in(const x86::CpuContext& context);
 
@@ -194,7 +201,9 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void replan_all();
   static bool wants_stops(const Tracer& tracer);
   bool is_watched() const;
-  void stop_everyone(Occasion occasion, VcpuId id, const x86::CpuContext& context, const std::string& text);
+  void stop_everyone(VcpuId id, const x86::CpuContext& context, const std::string& text);
+  void tell_of_trouble(Occasion occasion, const std::string& text);
+  void trouble(Occasion occasion, VcpuId id, const x86::CpuContext& context, const std::string& text);
   void look_for_hangs();
   void felt(VcpuId id, const api::Pulse& pulse, const x86::CpuContext& context);
   std::string place_text(Gva at) const;
@@ -290,6 +299,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   bool reviewing_ = false;  // int3 sites are looked for anew, and pages watched for nothing are let go
   std::shared_ptr<const TextGuard> guard_;  // of the kernel that guard_of_ is
   std::shared_ptr<const KnownKernel> guard_of_;
+  bool guard_is_fresh_ = false;  // nothing has been published with it yet
   std::atomic<bool> text_rewritten_{false};
   boost::asio::steady_timer text_timer_;
   boost::asio::steady_timer pending_timer_;

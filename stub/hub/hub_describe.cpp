@@ -55,11 +55,13 @@ std::string Hub::describe_tracers() const {
 std::string Hub::mechanism_of(const PointSpec& spec) const {
   if (mechanisms_.trapped.contains(spec)) return "by trapped writes";
   if (!may_be_int3(spec.kind)) return "by debug register";
-  if (mechanisms_.int3.contains(spec.at)) return "by int3";
+  const auto int3 = mechanisms_.int3.find(spec.at);
+  if (int3 != mechanisms_.int3.end())
+    return memory_.stands_at(int3->second) ? "by int3" : "by int3, jumped over by the kernel for now";
   const auto since = pending_since_.find(spec.at);
   if (since == pending_since_.end()) return "by debug register";
   const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - since->second;
-  const char* forbidden = guard_ ? guard_->forbids(spec.at, machine_.memory()) : nullptr;
+  const char* forbidden = this->forbidden(spec.at);
   return fmt::format("pending for {:.1f} s: {}", waited.count(),
                      forbidden != nullptr ? forbidden : "nothing is mapped there");
 }
@@ -69,8 +71,9 @@ std::string Hub::owner_text(TracerId who, Gva where) const {
   if (who == kGuard) return "the monitor's own, to hide int3 from the kernel";
   if (who != kEvents) return fmt::format("tracer {}", who.number);
   const auto point = events_.points.find(where);
-  return point == events_.points.end() ? "monitor"
-                                       : fmt::format("monitor: stop at {}", name_of(point->second.occasion));
+  if (point == events_.points.end()) return "monitor";
+  if (point->second.occasion == Occasion::kModule) return "the monitor's own, for what is pending in modules";
+  return fmt::format("monitor: stop at {}", name_of(point->second.occasion));
 }
 
 // One probe a line, and under it what it does: numbers are what users compare.

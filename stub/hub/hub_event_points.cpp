@@ -13,7 +13,7 @@ namespace ringside::hub {
 
 // The guest waits while its symbols are looked for: what is to be caught may come at once.
 void Hub::arm_symbols() {
-  if (!events_.wishes.need_symbols() || std::exchange(events_.arming, true)) return;
+  if (!events_.need_symbols() || std::exchange(events_.arming, true)) return;
   holds_.take_all(kMonitor);
   ask_symbols(2);
 }
@@ -72,7 +72,7 @@ void Hub::set_symbol_points(const guestos::Kernel& kernel) {
                                   {Occasion::kOops, {"__die", "oops_enter"}},
                                   {Occasion::kWarn, {"__warn", nullptr}}};
   for (const Row& row : kRows) {
-    if (!events_.wishes.has(row.occasion) || (row.occasion == Occasion::kStartKernel && !begins)) continue;
+    if (!events_.wants(row.occasion) || (row.occasion == Occasion::kStartKernel && !begins)) continue;
     bool any = false;
     for (const char* symbol : row.symbols) {
       const auto where = symbol != nullptr && (row.both || !any) ? kernel.symbol(symbol) : std::nullopt;
@@ -87,7 +87,7 @@ void Hub::set_symbol_points(const guestos::Kernel& kernel) {
 
 // Once a second while somebody wants to know.
 void Hub::look_for_hangs() {
-  if (!events_.wishes.has(Occasion::kHang) || ended_ || std::exchange(hang_timer_runs_, true)) return;
+  if (!events_.wants(Occasion::kHang) || ended_ || std::exchange(hang_timer_runs_, true)) return;
   hang_timer_.expires_after(std::chrono::seconds(1));
   hang_timer_.async_wait([this, alive = std::weak_ptr(alive_)](boost::system::error_code error) {
     if (error || alive.expired()) return;
@@ -108,17 +108,17 @@ void Hub::look_for_hangs() {
 }
 
 void Hub::felt(VcpuId id, const api::Pulse& pulse, const x86::CpuContext& context) {
-  if (ended_ || at(id).parked || !events_.wishes.has(Occasion::kHang)) {
+  if (ended_ || at(id).parked || !events_.wants(Occasion::kHang)) {
     hangs_.forget(id);
     return;
   }
-  const std::chrono::seconds limit(events_.wishes.hang_seconds);
+  const std::chrono::seconds limit(events_.hang_seconds());
   if (!hangs_.look(id, pulse, HangWatch::Clock::now(), limit)) return;
   guest_kernel([this, id, context, limit](const auto&) {  // for the name of the place; it need not be known
     if (ended_) return;
-    stop_everyone(Occasion::kHang, id, context,
-                  fmt::format("hang: CPU {} has taken no interrupt for {} s, and is at {}", id.number,
-                              limit.count(), place_text(context.linear_rip())));
+    trouble(Occasion::kHang, id, context,
+            fmt::format("hang: CPU {} has taken no interrupt for {} s, and is at {}", id.number,
+                        limit.count(), place_text(context.linear_rip())));
     settle();
   });
 }

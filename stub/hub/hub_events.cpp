@@ -39,11 +39,10 @@ void Hub::sighted(const Sighting& seen) {
   const StopWishes& wishes = events_.wishes;
   if (seen.event.kind == Kind::kMark && wishes.has(Occasion::kMark) &&
       wishes.mark.value_or(static_cast<std::uint8_t>(seen.event.value)) == seen.event.value) {
-    stop_everyone(Occasion::kMark, seen.vcpu, seen.context,
-                  fmt::format("the guest's mark {:#04x}", seen.event.value));
+    stop_everyone(seen.vcpu, seen.context, fmt::format("the guest's mark {:#04x}", seen.event.value));
   }
   if (seen.event.kind == Kind::kWroteEfer && wishes.has(Occasion::kMode)) {
-    stop_everyone(Occasion::kMode, seen.vcpu, seen.context,
+    stop_everyone(seen.vcpu, seen.context,
                   fmt::format("EFER from {:#x} to {:#x}", seen.event.before, seen.event.value));
   }
   settle();
@@ -60,8 +59,7 @@ void Hub::kernel_came(const Sighting& seen) {
   spdlog::info("CPU {}: the kernel is in its place: {}", seen.vcpu.number, where);
   drop_event_points();
   if (events_.wishes.has(Occasion::kRelocated))
-    stop_everyone(Occasion::kRelocated, seen.vcpu, seen.context,
-                  "the kernel runs at its final address: " + where);
+    stop_everyone(seen.vcpu, seen.context, "the kernel runs at its final address: " + where);
   arm_symbols();
 }
 
@@ -130,12 +128,9 @@ bool Hub::is_watched() const {
 
 // Every vCPU stops, and every tracer is told why.  Is nobody there who could do something about it, the guest
 // waits for the first who comes.
-void Hub::stop_everyone(Occasion occasion, VcpuId id, const x86::CpuContext& context,
-                        const std::string& text) {
+void Hub::stop_everyone(VcpuId id, const x86::CpuContext& context, const std::string& text) {
   events_.last = text;
   at(id).event = text;
-  if (callbacks_.on_occasion)
-    exclusively([this, occasion, text] { callbacks_.on_occasion(name_of(occasion), text); });
   const std::string line = fmt::format("CPU {}: stopped: {}", id.number, text);
   if (!is_watched()) {
     spdlog::warn("{}; waiting for a gdb", line);
@@ -154,6 +149,17 @@ void Hub::stop_everyone(Occasion occasion, VcpuId id, const x86::CpuContext& con
     holds_.take_all(who);
     std::ranges::replace(tracer.cpus, View::kRunning, View::kStopping);
   }
+}
+
+// The monitor's own interest comes first.
+void Hub::tell_of_trouble(Occasion occasion, const std::string& text) {
+  if (!events_.noticed.has(occasion) || !callbacks_.on_trouble) return;
+  exclusively([this, text] { callbacks_.on_trouble(text); });
+}
+
+void Hub::trouble(Occasion occasion, VcpuId id, const x86::CpuContext& context, const std::string& text) {
+  tell_of_trouble(occasion, text);
+  if (events_.wishes.has(occasion)) stop_everyone(id, context, text);
 }
 
 // The first tracer hears of what the guest has waited for it with.
@@ -181,6 +187,14 @@ Result<void> Hub::stop_at(std::string_view names, bool trouble) {
   return {};
 }
 
+Result<void> Hub::notice(std::string_view names) {
+  StopWishes wishes;
+  RS_TRY(wishes.add(names, true));
+  RS_TRY(can_be_seen(wishes));
+  events_.noticed = std::move(wishes);
+  return {};
+}
+
 Result<void> Hub::can_be_seen(const StopWishes& wishes) const {
   const auto& kernel = machine_.info().kernel;
   const bool unpacks_itself = kernel && kernel->unpacker;
@@ -202,11 +216,10 @@ Result<void> Hub::can_be_seen(const StopWishes& wishes) const {
 // At the beginning of a life, and when wishes have changed.
 void Hub::arm_events() {
   const auto& kernel = machine_.info().kernel;
-  const StopWishes& wishes = events_.wishes;
   if (kernel && kernel->unpacker && !events_.place) arm_entries(Gva{kernel->unpacker->value});
   const bool placed = kernel && kernel->slide;
-  if (wishes.has(Occasion::kHang)) look_for_hangs();
-  if (wishes.need_symbols() && (placed || events_.place || kernel_.known())) arm_symbols();
+  if (events_.wants(Occasion::kHang)) look_for_hangs();
+  if (events_.need_symbols() && (placed || events_.place || kernel_.known())) arm_symbols();
 }
 
 // Before the kernel has tables of its own, linear addresses are physical ones.
@@ -292,6 +305,10 @@ void Hub::event_hit(VcpuId id, Gva where) {
     init_hit(id, point);
     return;
   }
+  if (point.occasion == Occasion::kModule) {
+    replan_points();
+    return;
+  }
   if (!point.last_stage) {  // the jump to the decompressor's copy
     unwatch(where);
     watch_for(Gva{context.core.gpr[x86::kRax]}, {point.occasion, PointKind::kHardware, true, {}});
@@ -300,14 +317,14 @@ void Hub::event_hit(VcpuId id, Gva where) {
   const auto* info = &*std::ranges::find(occasions(), point.occasion, &OccasionInfo::occasion);
   if (!info->trouble) {
     unwatch(where);
-    stop_everyone(info->occasion, id, context, fmt::format("{}: {}", info->name, info->meaning));
+    stop_everyone(id, context, fmt::format("{}: {}", info->name, info->meaning));
     return;
   }
   const auto kernel = kernel_.known();
   const auto memory = kernel_.memory(snapshot_);
-  stop_everyone(info->occasion, id, context,
-                kernel && memory ? trouble_text(point.occasion, point, context.core, *kernel->kernel, *memory)
-                                 : std::string(info->name));
+  trouble(point.occasion, id, context,
+          kernel && memory ? trouble_text(point.occasion, point, context.core, *kernel->kernel, *memory)
+                           : std::string(info->name));
 }
 
 // start_thread() is given the address where the process begins in user mode; that of process 1 is waited for.
@@ -327,7 +344,7 @@ void Hub::init_hit(VcpuId id, const EventPoint& point) {
     if (other.occasion == Occasion::kInit) done.push_back(where);
   }
   for (const Gva where : done) unwatch(where);
-  stop_everyone(Occasion::kInit, id, context, "init: the first instruction of process 1 in user mode");
+  stop_everyone(id, context, "init: the first instruction of process 1 in user mode");
 }
 
 // The machine is at its first instruction.
@@ -344,7 +361,7 @@ void Hub::begin_life() {
   arm_events();
   if (!events_.wishes.has(Occasion::kReset)) return;
   exclusively([this] {  // then it is known where the vCPUs stand
-    stop_everyone(Occasion::kReset, VcpuId{0}, vcpus_[0].context, "reset: the first instruction");
+    stop_everyone(VcpuId{0}, vcpus_[0].context, "reset: the first instruction");
   });
 }
 

@@ -1,5 +1,6 @@
 // Inserting and removing points, and what the vCPU threads are given of them.
 #include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -13,13 +14,6 @@ namespace ringside::hub {
 namespace {
 
 constexpr std::uint64_t kKernelHalf = std::uint64_t{1} << 63;
-
-// With page table isolation a process has two tables side by side, of which the first has all of the kernel
-// (Linux arch/x86/include/asm/pgtable.h, PTI_PGTABLE_SWITCH_BIT).
-x86::PagingState kernel_side(x86::PagingState paging) {
-  paging.cr3 &= ~std::uint64_t{kPageSize};
-  return paging;
-}
 
 std::optional<Gpa> executable_at(const x86::PagingState& paging, Gva at, const PhysicalMemory& memory) {
   const x86::WalkResult leaf = x86::walk(paging, at, memory);
@@ -37,10 +31,18 @@ std::optional<Gpa> Hub::find_memory(Gva at, VcpuId preferred) const {
     if (const auto where = executable_at(vcpu.context.paging, at, memory)) return where;
   }
   if (at.value < kKernelHalf) return std::nullopt;
-  for (const Vcpu& vcpu : vcpus_) {
-    if (const auto where = executable_at(kernel_side(vcpu.context.paging), at, memory)) return where;
-  }
+  if (const auto paging = kernel_paging()) return executable_at(*paging, at, memory);
   return find_in_placed_image(at);
+}
+
+// While a process runs with page table isolation, its tables have next to nothing of the kernel, and the kernel's
+// own are taken.  Not before there are processes: in its boot the kernel has yet to fill them in.
+std::optional<x86::PagingState> Hub::kernel_paging() const {
+  const auto known = kernel_.known();
+  const bool in_process =
+      std::ranges::any_of(vcpus_, [](const Vcpu& vcpu) { return vcpu.context.cs.cpl == 3; });
+  if (!in_process || !known || !known->page_table) return std::nullopt;
+  return known->paging(machine_.memory());
 }
 
 // A kernel that the monitor has placed is there before it has tables of its own.
@@ -49,11 +51,48 @@ std::optional<Gpa> Hub::find_in_placed_image(Gva at) const {
   if (!image || !image->at || !image->slide) return std::nullopt;
   const Gva text = image->link_text + *image->slide;
   if (at < text || at - text >= image->bytes) return std::nullopt;
-  const bool mapped = std::ranges::any_of(vcpus_, [&](const Vcpu& vcpu) {
-    return memory_.translate(kernel_side(vcpu.context.paging), text).has_value();
+  const bool has_run = std::ranges::any_of(vcpus_, [&](const Vcpu& vcpu) {
+    return vcpu.context.cs.cpl == 3 || memory_.translate(vcpu.context.paging, text).has_value();
   });
-  if (mapped) return std::nullopt;
+  if (has_run) return std::nullopt;
   return *image->at + (at - text);
+}
+
+// Why no int3 may stand here at the moment; null: it may.
+const char* Hub::forbidden(Gva at) const {
+  const auto kernel = guard_ && guard_->is_in_module(at) ? kernel_.memory(snapshot_) : nullptr;
+  const char* why = guard_ ? guard_->forbids(at, machine_.memory(), kernel.get()) : nullptr;
+  if (why != nullptr) return why;
+  return is_jumped_over(at) ? "a jump of the kernel's goes over this place (a kprobe's)" : nullptr;
+}
+
+// Whether a five-byte jump lies over this address that begins before it.  Decoded from the function's beginning, where
+// the bytes look like one.  An int3 that has been there before stays, and GuestWrites sees to it; one that was set when
+// the kernel was not known is looked at once.
+bool Hub::is_jumped_over(Gva at) const {
+  const auto int3 = mechanisms_.int3.find(at);
+  if (int3 != mechanisms_.int3.end() && !(guard_is_fresh_ && memory_.stands_at(int3->second))) return false;
+  constexpr std::uint8_t kJump = 0xe9;
+  constexpr std::uint64_t kJumpBytes = 5, kLongestFunction = 64 * 1024;
+  const auto known = kernel_.known();
+  const auto memory = kernel_.memory(snapshot_);
+  std::array<std::uint8_t, kJumpBytes - 1> before{};
+  if (!memory || !memory->read(at - before.size(), before)) return false;
+  if (std::ranges::find(before, kJump) == before.end()) return false;
+  const auto near = known->kernel->nearest(at);
+  if (!near || near->offset > kLongestFunction) return false;
+  Bytes code(static_cast<std::size_t>(near->offset) + kJumpBytes);
+  const Gva function = at - near->offset;
+  if (!memory->read(function, code)) return false;
+  std::size_t done = 0;
+  std::uint8_t opcode = 0;
+  while (done < near->offset) {
+    opcode = code[done];
+    const std::size_t length = planner_.plan(ByteView(code).subspan(done), function + done).original.length;
+    if (length == 0) return false;
+    done += length;
+  }
+  return done > near->offset && opcode == kJump;
 }
 
 // For one that is inserted already, in a process that need not be running now: it stays unless it has to be
@@ -61,12 +100,12 @@ std::optional<Gpa> Hub::find_in_placed_image(Gva at) const {
 std::optional<Gpa> Hub::find_point(Gva at, VcpuId preferred) const {
   const auto known = mechanisms_.int3.find(at);
   const bool is_in = known != mechanisms_.int3.end();
-  if (guard_ && guard_->forbids(at, machine_.memory()) != nullptr) return std::nullopt;
+  if (forbidden(at) != nullptr) return std::nullopt;
   if (is_in && at.value < kKernelHalf && !reviewing_) return known->second;
   const auto where = find_memory(at, preferred);
   // While no CPU uses the kernel's tables nothing can be told of its half: on the way to another kernel, say.
-  const bool known_better = where || std::ranges::any_of(vcpus_, [](const Vcpu& vcpu) {
-                              return vcpu.context.cs.cpl == 3 || vcpu.context.core.rip >= kKernelHalf;
+  const bool known_better = where || kernel_paging() || std::ranges::any_of(vcpus_, [](const Vcpu& vcpu) {
+                              return vcpu.context.cs.cpl == 0 && vcpu.context.core.rip >= kKernelHalf;
                             });
   return is_in && !known_better ? known->second : where;
 }
@@ -319,6 +358,7 @@ bool Hub::set_guard() {
   if (!needed || !known) return points_.remove_all(kGuard);
   if (!guard_) {
     if (const auto memory = kernel_.memory(snapshot_)) guard_ = std::make_shared<TextGuard>(*known, *memory);
+    guard_is_fresh_ = guard_ != nullptr;
   }
   if (!guard_ || points_.owned_by(kGuard) > 0) return false;
   const auto actions = std::make_shared<PointActions>();
@@ -347,7 +387,8 @@ void Hub::wait_for_kernel() {
 void Hub::publish_all() {
   RS_CHECK(all_parked());
   static_cast<void>(apply(VcpuId{0}));  // what is in place stays there when it fails
-  if (set_guard()) static_cast<void>(apply(VcpuId{0}));
+  const bool guarded = set_guard();
+  if (look_at_new_modules() || guarded) static_cast<void>(apply(VcpuId{0}));
   publish();
 }
 
@@ -395,7 +436,7 @@ void Hub::publish() {
   sites_ = {snapshot->int3.begin(), snapshot->int3.end()};
   changed_.clear();
   snapshot_ = std::move(snapshot);
-  points_dirty_ = reviewing_ = false;
+  points_dirty_ = reviewing_ = guard_is_fresh_ = false;
   look_for_pending();
 }
 

@@ -140,6 +140,8 @@ void Hub::step_alone(VcpuId id) {
   run.hold_interrupts = true;
   run.pass_breakpoint = true;
   run.alone = true;
+  run.all_lifted = all_lifted_;
+  run.lifted = lifted_;
   enter(id);
 }
 

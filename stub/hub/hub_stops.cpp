@@ -194,7 +194,10 @@ void Hub::step_done(VcpuId id) {
 void Hub::vcpu_died(VcpuId id) {
   const Vcpu& vcpu = at(id);
   spdlog::error("CPU {}: {} at rip {:#x}", id.number, vcpu.detail, vcpu.context.core.rip);
-  if (events_.wishes.has(Occasion::kTripleFault) && vcpu.cause == api::StopCause::kTripleFault) keep_dead(id);
+  const auto occasion =
+      vcpu.cause == api::StopCause::kTripleFault ? Occasion::kTripleFault : Occasion::kFailure;
+  tell_of_trouble(occasion, vcpu.detail);
+  if (events_.wishes.has(occasion)) keep_dead(id);
   for (auto& [who, tracer] : tracers_) {
     if (tracer.read_only) continue;
     report_death(id, who);
@@ -207,12 +210,10 @@ void Hub::vcpu_died(VcpuId id) {
 // The guest waits for somebody who looks at it.
 void Hub::keep_dead(VcpuId id) {
   const Vcpu& vcpu = at(id);
-  if (callbacks_.on_occasion) {
-    exclusively(
-        [this, text = vcpu.detail] { callbacks_.on_occasion(name_of(Occasion::kTripleFault), text); });
-  }
   if (is_watched()) return;
-  events_.untold = GuestEvents::Untold{id, StopReason::kTripleFault, vcpu.context, vcpu.detail};
+  const auto reason =
+      vcpu.cause == api::StopCause::kTripleFault ? StopReason::kTripleFault : StopReason::kFailure;
+  events_.untold = GuestEvents::Untold{id, reason, vcpu.context, vcpu.detail};
   waiting_for_first_ = true;
   holds_.take_all(kMonitor);
 }

@@ -133,7 +133,9 @@ std::optional<Gpa> Hub::find_data(Gva at) const {
   for (const Vcpu& vcpu : vcpus_) {
     if (const auto where = memory_.translate(vcpu.context.paging, at)) return where;
   }
-  return std::nullopt;
+  if (at.value < kKernelHalf) return std::nullopt;
+  const auto paging = kernel_paging();
+  return paging ? memory_.translate(*paging, at) : std::nullopt;
 }
 
 // By address; what has no memory any more is left out.
@@ -329,10 +331,31 @@ void Hub::look_for_pending() {
   });
 }
 
+// A module's init function runs as soon as the module is in place: what is pending there is looked for when
+// do_init_module() is entered, whose point is set while it may be needed.  True when points have changed.
+bool Hub::look_at_new_modules() {
+  const auto known = kernel_.known();
+  const bool wanted = std::ranges::any_of(mechanisms_.pending, [&](Gva at) {
+    return at.value >= kKernelHalf && (!known || at >= known->image.text + known->image.bytes);
+  });
+  if (wanted && !known) look_for_kernel();
+  const auto entry = known ? known->kernel->symbol("do_init_module") : std::nullopt;
+  const auto memory = kernel_.memory(snapshot_);
+  if (!entry || !memory) return false;
+  const PointSpec spec{.kind = PointKind::kProbe, .at = body_of(*entry, *known->kernel, *memory)};
+  if (wanted == events_.points.contains(spec.at)) return false;
+  if (wanted) {
+    events_.points.emplace(spec.at, EventPoint{.occasion = Occasion::kModule, .symbol = "do_init_module"});
+    return points_.add(kEvents, spec);
+  }
+  events_.points.erase(spec.at);
+  return points_.remove(kEvents, spec);
+}
+
 void Hub::look_for_pending_in(const x86::CpuContext& context) {
   if (ended_) return;
   const bool found = std::ranges::any_of(mechanisms_.pending, [&](Gva at) {
-    if (guard_ && guard_->forbids(at, machine_.memory()) != nullptr) return false;
+    if (forbidden(at) != nullptr) return false;
     const x86::WalkResult leaf = x86::walk(context.paging, at, machine_.memory());
     return leaf && leaf->executable;
   });

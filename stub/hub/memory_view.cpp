@@ -53,7 +53,8 @@ Result<void> MemoryView::write_physical(Gpa at, ByteView data) {
   const auto first = sites_.lower_bound(at);
   const auto inside = [&](auto site) { return site != sites_.end() && site->first - at < data.size(); };
   for (auto site = first; inside(site); ++site) {
-    if (!is_lifted(site->first)) below[static_cast<std::size_t>(site->first - at)] = kInt3;
+    if (!is_lifted(site->first) && still_there(site->first))
+      below[static_cast<std::size_t>(site->first - at)] = kInt3;
   }
   if (!memory_.write(at, below)) {
     return fail(Errc::kNotMapped, fmt::format("no memory at guest-physical {:#x}", at.value));
@@ -123,15 +124,18 @@ void MemoryView::lower(Gpa where) {
 }
 
 void MemoryView::lift_all() {
-  for (const auto& [where, site] : sites_) {
-    if (still_there(where)) poke(where, site.original);
+  for (auto& [where, site] : sites_) {
+    site.lifted = still_there(where);
+    if (site.lifted) poke(where, site.original);
   }
   all_lifted_ = true;
 }
 
 void MemoryView::lower_all() {
   all_lifted_ = false;
-  for (auto& [where, site] : sites_) take_over(where, site);
+  for (auto& [where, site] : sites_) {
+    if (std::exchange(site.lifted, false)) take_over(where, site);
+  }
 }
 
 void MemoryView::take_over(Gpa where, Int3Site& site) {

@@ -24,6 +24,7 @@ namespace ringside::hub {
 struct Int3Site {
   std::set<Gva> at;
   OwnByte original;
+  bool lifted = false;  // with all of them
 };
 
 class MemoryView {
@@ -56,6 +57,8 @@ class MemoryView {
   }
 
   const Int3Site* site_at(Gpa where) const;
+  // Whether the int3 is in memory: not while the guest has a longer instruction there.
+  bool stands_at(Gpa where) const { return still_there(where); }
   const std::map<Gpa, Int3Site>& sites() const { return sites_; }
 
  private:

@@ -123,7 +123,7 @@ api::Verdict Policy::before_run(api::VcpuAccess& vcpu, api::DebugExit& exit) noe
 api::Verdict Policy::pass_reported(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit) {
   const RunContext& run = state.run;
   if (!run.pass_breakpoint) return api::Verdict::kResume;
-  const Site* site = run.alone ? nullptr : site_here(vcpu, run);
+  const Site* site = site_here(vcpu, run);
   if (site != nullptr) return pass_int3(vcpu, state, site->place(vcpu.linear_rip()), exit);
   const Place* guarded = guarded_slot_here(run, vcpu.linear_rip());
   if (guarded != nullptr && serve(vcpu, state, *guarded)) return passed(vcpu, state, exit);
@@ -163,11 +163,14 @@ bool Policy::unfinished(api::VcpuAccess& vcpu) noexcept {
   return state.stepper.copying() || state.step.about_to_end(vcpu);
 }
 
-// The int3 of ours that the vCPU stands at.
+// The int3 of ours that the vCPU stands at, unless it is lifted.  One that steps alone may come to others: in a handler
+// that runs unseen.
 const Site* Policy::site_here(api::VcpuAccess& vcpu, const RunContext& run) const {
+  if (run.alone && run.all_lifted) return nullptr;
   const x86::CpuContext& context = vcpu.context();
   const x86::WalkResult leaf = x86::walk(context.paging, context.linear_rip(), memory_);
-  return leaf ? run.points->site(leaf->gpa) : nullptr;
+  if (!leaf || (run.alone && leaf->gpa == run.lifted)) return nullptr;
+  return run.points->site(leaf->gpa);
 }
 
 api::Verdict Policy::on_debug_exit(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept {
@@ -207,7 +210,7 @@ bool Policy::wanted(api::VcpuAccess& vcpu, PerVcpu& state, const Place& place) {
 // An int3 that is not ours is the guest's: kprobes, ftrace, static keys, a debugger inside.  So is one where
 // ours has been lifted.
 api::Verdict Policy::on_int3(api::VcpuAccess& vcpu, PerVcpu& state, api::DebugExit& exit) {
-  const Site* site = state.run.alone ? nullptr : site_here(vcpu, state.run);
+  const Site* site = site_here(vcpu, state.run);
   if (site == nullptr) return let_guest_have_int3(vcpu, state);
   const Place* place = site->place(vcpu.linear_rip());
   if (place != nullptr) {
@@ -361,7 +364,7 @@ void Policy::watched(api::VcpuAccess& vcpu, PerVcpu& state) {
 // A vector store, say, to a watched page.
 api::Verdict Policy::on_unemulated(api::VcpuAccess& vcpu) noexcept {
   PerVcpu& state = vcpus_.at(vcpu.id().number);
-  if (!state.run.points->watching || state.run.alone) return api::Verdict::kStop;
+  if (!state.run.points->watching || (state.run.alone && state.run.all_lifted)) return api::Verdict::kStop;
   return run_unwatched(vcpu, state);
 }
 

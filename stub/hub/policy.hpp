@@ -41,7 +41,9 @@ struct RunContext {
   bool hold_interrupts = true;
   std::optional<GvaRange> range;  // with step: go on while RIP is inside, without asking the hub
   bool pass_breakpoint = false;   // the vCPU stands on a breakpoint that has been reported
-  bool alone = false;             // nobody else runs, and the int3 here is lifted
+  bool alone = false;             // nobody else runs, and this int3 is lifted, or all of them are
+  bool all_lifted = false;
+  Gpa lifted;
 
   // Answers, with a stop.
   std::vector<Wanted> wanted;  // by the breakpoint at RIP, or watches of what it has written

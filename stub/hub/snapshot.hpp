@@ -40,16 +40,23 @@ struct Place {
 class OwnByte {
  public:
   OwnByte& operator=(std::uint8_t value) noexcept {
-    byte_->store(value, std::memory_order_relaxed);
+    exchange(value);
     return *this;
   }
-  operator std::uint8_t() const noexcept { return byte_->load(std::memory_order_relaxed); }
+  operator std::uint8_t() const noexcept { return bytes_->now.load(std::memory_order_relaxed); }
   std::uint8_t exchange(std::uint8_t value) noexcept {
-    return byte_->exchange(value, std::memory_order_relaxed);
+    const std::uint8_t old = bytes_->now.exchange(value, std::memory_order_relaxed);
+    bytes_->before.store(old, std::memory_order_relaxed);
+    return old;
   }
+  // What it was before it was last written.
+  std::uint8_t before() const noexcept { return bytes_->before.load(std::memory_order_relaxed); }
 
  private:
-  std::shared_ptr<std::atomic<std::uint8_t>> byte_ = std::make_shared<std::atomic<std::uint8_t>>();
+  struct Bytes {
+    std::atomic<std::uint8_t> now{0}, before{0};
+  };
+  std::shared_ptr<Bytes> bytes_ = std::make_shared<Bytes>();
 };
 
 // An int3 of ours.  Several virtual addresses may lead to it.

@@ -25,6 +25,7 @@ constexpr std::array kOccasions = {
     OccasionInfo{kMode, "mode", "each write of EFER: long mode is switched on or off, and the like"},
     OccasionInfo{kMark, "mark", "`outb` to port 0xe9, of any byte; of one byte as mark:BYTE"},
     OccasionInfo{kTripleFault, "triple-fault", "a CPU has shut down", true},
+    OccasionInfo{kFailure, "failure", "KVM cannot go on with a CPU", true},
     OccasionInfo{kPanic, "panic", "the kernel panics", true},
     OccasionInfo{kOops, "oops", "an oops, also by BUG()", true},
     OccasionInfo{kWarn, "warn", "a WARN()", true},
@@ -82,7 +83,8 @@ Result<void> add_one(std::string_view word, bool trouble, StopWishes& into) {
 std::span<const OccasionInfo> occasions() { return kOccasions; }
 
 std::string_view name_of(Occasion occasion) {
-  return std::ranges::find(kOccasions, occasion, &OccasionInfo::occasion)->name;
+  const auto found = std::ranges::find(kOccasions, occasion, &OccasionInfo::occasion);
+  return found == kOccasions.end() ? std::string_view("module") : found->name;
 }
 
 bool StopWishes::need_symbols() const {

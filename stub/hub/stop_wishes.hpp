@@ -25,10 +25,12 @@ enum class Occasion : std::uint8_t {
   kMode,
   kMark,
   kTripleFault,
+  kFailure,
   kPanic,
   kOops,
   kWarn,
   kHang,
+  kModule,  // the monitor's own: not to be asked for
 };
 
 struct OccasionInfo {

@@ -17,11 +17,13 @@ class RecordingTracer final : public tracer::Events {
   void on_guest_end(std::string detail) override { ended = std::move(detail); }
   void on_message(const std::string& text) override { messages.push_back(text); }
   void on_print(const std::string& text) override { prints.push_back(text); }
+  bool wants_stops() const override { return wants; }
 
   std::deque<tracer::StopEvent> stops;
   std::vector<std::string> messages;
   std::vector<std::string> prints;
   std::optional<std::string> ended;
+  bool wants = true;
   std::unique_ptr<tracer::Port> port;  // last: its end may still tell something
 };
 

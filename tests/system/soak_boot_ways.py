@@ -1,5 +1,5 @@
 """The ways into the kernel that test_boot_ways.py has no time for: 6.12 and sid by the others, and a plain vmlinux. A minute
-and a half; run by hand."""
+and a half."""
 
 import unittest
 

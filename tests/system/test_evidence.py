@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -167,9 +168,42 @@ class OfALivingGuest(Evidence):
             self.assertEqual(client.ask(f"z0,{at},1"), "OK")
 
 
-class OfADeadGuest(Evidence):
-    def test_a_triple_fault_is_dumped_by_itself(self) -> None:
-        there = "/files/evidence-vmcore" if the_place().name != "host" else str(self.core)
+class ByItself(Evidence):
+    def setUp(self) -> None:
+        super().setUp()
+        self.there = "/files/evidence-vmcore" if the_place().name != "host" else str(self.core)
+
+    def fetch(self) -> None:
+        if the_place().name != "host":
+            the_place().lab.get(self.there, self.core)
+            the_place().lab.exec(["rm", self.there])
+
+    def test_a_panic_is_dumped_and_the_guest_goes_on_to_reboot(self) -> None:
+        guest = self.boot("--dump-on=panic,hang:60", f"--dump-file={self.there}",
+                          init="echo before >/dev/kmsg; echo c >/proc/sysrq-trigger")
+        self.assertEqual(guest.status(90), 10)
+        self.assertRegex(guest.stderr, r"dumping: panic: .*\n(.*\n)*ringside: dumped to ")
+        self.fetch()
+        seen = self.drgn()
+        self.assertIn("before", "\n".join(seen["log"]))
+        self.assertTrue(any("panic" in frames for frames in seen["running"]), seen["running"])
+        self.assertNotIn("Rebooting in", "\n".join(seen["log"]))
+
+    def test_a_panic_that_is_a_stop_too_is_dumped_first_and_waits_for_a_person(self) -> None:
+        guest = self.boot("--dump-on=panic", "--stop-on=panic", f"--dump-file={self.there}",
+                          init="echo c >/proc/sysrq-trigger")
+        guest.wait_for_stderr("dumped to ", 90)
+        self.fetch()
+        time.sleep(1)
+        self.assertTrue(guest.running)
+        with RawClient(guest) as client:
+            self.assertRegex(client.attach(), "^T05")
+            self.assertRegex(client.monitor("backtrace"), "panic|sysrq_handle_crash")
+            client.send("vCont;c")
+            self.assertEqual(guest.status(60), 10)
+
+    def test_a_triple_fault_is_dumped(self) -> None:
+        there = self.there
         guest = self.boot("--dump-on=triple-fault", f"--dump-file={there}", init="reboot -f", append="reboot=t")
         self.assertEqual(guest.status(90), 12)
         # KVM on AMD has nothing of the CPU left; what is shown is old, and said to be.
@@ -177,9 +211,7 @@ class OfADeadGuest(Evidence):
                                        r"those of when it last left the guest, \d+ ms before, .*\))?\n")
         self.assertRegex(guest.stderr, r"cr0 80050033 cr3 0*[1-9a-f][0-9a-f]+ cr4 ")
         self.assertRegex(guest.stderr, rf"dumped to {there}: 256 MiB of memory, \d+ MiB of it not zero\n")
-        if the_place().name != "host":
-            the_place().lab.get(there, self.core)
-            the_place().lab.exec(["rm", there])
+        self.fetch()
         seen = self.drgn("do_exit")
         self.assertEqual((seen["tasks"]["1"], seen["tasks"]["2"]), ("init", "kthreadd"))
         self.assertTrue(any("reboot: Restarting system" in line or "reboot: machine restart" in line for line in seen["log"]), seen["log"][-5:])

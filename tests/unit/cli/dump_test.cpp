@@ -1,4 +1,4 @@
-// A vmcore on disk, and what makes the monitor write one.
+// A vmcore on disk.
 #include <filesystem>
 #include <fstream>
 
@@ -8,7 +8,6 @@
 #include <gmock/gmock.h>
 
 #include "stub/cli/dump_file.hpp"
-#include "stub/cli/dump_on.hpp"
 
 namespace ringside::cli {
 namespace {
@@ -78,15 +77,6 @@ TEST_F(DumpFile, LeavesWhatWasThereWhenTheGuestIsLostInTheMiddle) {
   EXPECT_EQ(text, "before");
   EXPECT_EQ(files(), 1u);
   EXPECT_THAT(write_dump(contents(), folder_ / "no" / "where").error().text, HasSubstr("No such file"));
-}
-
-TEST(DumpEvents, AreNamed) {
-  using enum tracer::StopReason;
-  EXPECT_EQ(parse_dump_events("triple-fault").value(), std::set{kTripleFault});
-  EXPECT_EQ(parse_dump_events("failure,triple-fault").value(), (std::set{kTripleFault, kFailure}));
-  EXPECT_THAT(parse_dump_events("tea").error().text, HasSubstr("use one or more of triple-fault, failure"));
-  EXPECT_FALSE(parse_dump_events(""));
-  EXPECT_FALSE(parse_dump_events("failure,"));
 }
 
 }  // namespace

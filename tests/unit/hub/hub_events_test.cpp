@@ -231,6 +231,62 @@ TEST_F(HubEventsUntraced, ATripleFaultIsKeptForTheFirstTracerWhenAskedFor) {
   EXPECT_EQ(ends_.size(), 1u);
 }
 
+class HubTrouble : public HubEventsUntraced {
+ protected:
+  // One that stops the guest when it is told of trouble, as `--dump-on` does.
+  HubTrouble() {
+    dumper_ = attach("dumper");
+    dumper_->wants = false;
+    on_trouble_ = [this](const std::string& text) {
+      EXPECT_TRUE(none_running());
+      troubles_.push_back(text);
+      dumper_->port->stop_all([this](Result<StopEvent> stopped) { has_stopped_ = stopped.has_value(); });
+    };
+  }
+  std::unique_ptr<RecordingTracer> dumper_;
+  std::vector<std::string> troubles_;
+  bool has_stopped_ = false;
+};
+
+TEST_F(HubTrouble, IsNoticedBeforeTheGuestIsOver) {
+  ASSERT_TRUE(hub_.notice("panic,triple-fault"));
+  vcpu(0).stop(api::StopCause::kTripleFault, "triple fault");
+  poll();
+  EXPECT_THAT(troubles_, ElementsAre("triple fault"));
+  EXPECT_TRUE(has_stopped_);
+  EXPECT_THAT(dumper_->stops, IsEmpty());
+  EXPECT_THAT(ends_, IsEmpty());
+  detach(dumper_);
+  EXPECT_EQ(ends_.size(), 1u);
+}
+
+TEST_F(HubTrouble, OfAnotherKindIsToldAsToAnyTracer) {
+  ASSERT_TRUE(hub_.notice("panic,triple-fault"));
+  vcpu(0).stop(api::StopCause::kFailure, "no way");
+  poll();
+  EXPECT_THAT(troubles_, IsEmpty());
+  EXPECT_EQ(reason(take_stop(*dumper_)), StopReason::kFailure);
+}
+
+TEST_F(HubTrouble, ThatIsAStopTooStillWaitsForAPerson) {
+  ASSERT_TRUE(hub_.notice("failure"));
+  ASSERT_TRUE(hub_.stop_at("failure", true));
+  vcpu(1).stop(api::StopCause::kFailure, "no way");
+  poll();
+  ASSERT_TRUE(has_stopped_);
+  detach(dumper_);
+  EXPECT_THAT(ends_, IsEmpty());
+  auto tracer = attach();
+  const auto stop = stop_all(*tracer);
+  EXPECT_EQ(reason(stop), StopReason::kFailure);
+  EXPECT_EQ(stop->detail, "no way");
+}
+
+TEST_F(HubTrouble, HasNames) {
+  EXPECT_THAT(hub_.notice("tea").error().text, HasSubstr("use triple-fault, failure, panic"));
+  EXPECT_FALSE(hub_.notice("start_kernel"));
+}
+
 TEST_F(HubEvents, TheEntriesOfADecompressorAreHiddenBreakpoints) {
   machine_.info_.kernel->unpacker = Gpa{kCode + 4};
   auto tracer = attach_stopped();

@@ -58,6 +58,41 @@ TEST_F(HubPassing, AWriteWhereAVcpuIsSteppedOverAnInt3IsSeenByTheGuest) {
   EXPECT_THAT(tracer_->stops, IsEmpty());
 }
 
+// The instruction has led somewhere else, to a handler that could not be waited for.
+TEST_F(HubPassing, AnotherBreakpointIsMetWhileOneIsLifted) {
+  machine_.put(kCode + 1, {0xfe, 0x04, 0x25, 0x00, 0xa0, 0x00, 0x00});  // incb kData: stepped alone
+  insert_int3(kCode + 1);
+  ASSERT_TRUE(insert(*tracer_, software(kCode + 0x20)));
+  run_to(kCode + 1);
+  resume_all(*tracer_);
+  ASSERT_EQ(machine_.byte(kCode + 1), 0xfe);
+  vcpu(0).set_rip(kCode + 0x20);
+  execute(1);
+  EXPECT_EQ(vcpu(0).own_int3, 0);
+  EXPECT_EQ(machine_.byte(kCode + 1), kInt3);
+  ASSERT_EQ(tracer_->stops.size(), 1u);
+  EXPECT_EQ(take_stop(*tracer_)->context.core.rip, kCode + 0x20);
+}
+
+TEST_F(HubPassing, AnotherOneThatNobodyWantsIsPassedAndTheFirstIsMetAgain) {
+  machine_.put(kCode + 1, {0xfe, 0x04, 0x25, 0x00, 0xa0, 0x00, 0x00});
+  insert_int3(kCode + 1);
+  auto never = std::make_shared<PointActions>();
+  never->conditions.push_back(agent::Program::verify(Bytes{0x22, 0x00, 0x27}).value());
+  ASSERT_TRUE(insert(*tracer_, software(kCode + 0x20), never));
+  run_to(kCode + 1);
+  resume_all(*tracer_);
+  vcpu(0).set_rip(kCode + 0x20);
+  execute(1);
+  EXPECT_EQ(vcpu(0).own_int3, 0);
+  EXPECT_THAT(tracer_->stops, IsEmpty());
+  EXPECT_EQ(vcpu(0).rip(), kCode + 0x21);
+  EXPECT_EQ(machine_.byte(kCode + 1), kInt3);
+  vcpu(0).set_rip(kCode + 1);  // the handler's way back
+  execute(1);
+  EXPECT_EQ(take_stop(*tracer_)->context.core.rip, kCode + 1);
+}
+
 // Continued, and stopped before the first instruction: RF is set for the place where it stood.
 TEST_F(HubPassing, MovedByHandBeforeItHasPassedItMeetsTheBreakpointThere) {
   ASSERT_TRUE(insert(*tracer_, hardware(kCode + 1)));

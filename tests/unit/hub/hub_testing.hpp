@@ -136,9 +136,12 @@ class HubTest : public testing::Test {
   boost::asio::io_context io_{1};
   fakes::FakeMachine machine_;
   std::vector<std::pair<api::GuestEnd, std::string>> ends_;
-  Hub hub_{io_.get_executor(), machine_, {.on_end = [this](api::GuestEnd end, std::string detail) {
-             ends_.emplace_back(end, std::move(detail));
-           }}};
+  std::function<void(const std::string&)> on_trouble_;
+  Hub hub_{io_.get_executor(),
+           machine_,
+           {.on_end = [this](api::GuestEnd end,
+                             std::string detail) { ends_.emplace_back(end, std::move(detail)); },
+            .on_trouble = [this](const std::string& text) { on_trouble_(text); }}};
 };
 
 }  // namespace ringside::hub
