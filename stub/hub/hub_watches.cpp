@@ -338,18 +338,23 @@ bool Hub::look_at_new_modules() {
   const bool wanted = std::ranges::any_of(mechanisms_.pending, [&](Gva at) {
     return at.value >= kKernelHalf && (!known || at >= known->image.text + known->image.bytes);
   });
-  if (wanted && !known) look_for_kernel();
+  const auto standing = std::ranges::find_if(
+      events_.points, [](const auto& one) { return one.second.occasion == Occasion::kModule; });
+  if (wanted == (standing != events_.points.end())) return false;
+  PointSpec spec{.kind = PointKind::kProbe, .at = {}};
+  if (!wanted) {
+    spec.at = standing->first;
+    events_.points.erase(standing);
+    return points_.remove(kEvents, spec);
+  }
+  if (!known) look_for_kernel();
   const auto entry = known ? known->kernel->symbol("do_init_module") : std::nullopt;
   const auto memory = kernel_.memory(snapshot_);
   if (!entry || !memory) return false;
-  const PointSpec spec{.kind = PointKind::kProbe, .at = body_of(*entry, *known->kernel, *memory)};
-  if (wanted == events_.points.contains(spec.at)) return false;
-  if (wanted) {
-    events_.points.emplace(spec.at, EventPoint{.occasion = Occasion::kModule, .symbol = "do_init_module"});
-    return points_.add(kEvents, spec);
-  }
-  events_.points.erase(spec.at);
-  return points_.remove(kEvents, spec);
+  spec.at = body_of(*entry, *known->kernel, *memory);
+  const EventPoint point{.occasion = Occasion::kModule, .symbol = "do_init_module"};
+  if (!events_.points.try_emplace(spec.at, point).second) return false;
+  return points_.add(kEvents, spec);
 }
 
 void Hub::look_for_pending_in(const x86::CpuContext& context) {

@@ -31,7 +31,7 @@ NO_FUNCTION = re.compile(
 BUSY = re.compile(
     r"(^|_)(tick|tick_.*|rcu|hrtimer|clock|ktime|timekeeping|clockevents?|timerqueue|softirq|apic|account|spin_(un)?lock.*|"
     r"lock|unlock|steal|raw_callee_save_.*|rb|msr|mpihelp|mpi|cfs_rq|update_.*|sched_.*|timers?|cpuacct|enqueue|dequeue|load|"
-    r"vsnprintf|insn|check_record|rethunk)(_|$)")
+    r"vsnprintf|insn|check_record|rethunk|fentry|vli|orc|irq_enable|irq_disable|vruntime|eevdf|entity|btf|symbol|jiffies)(_|$)")
 # The kernel says itself what it has called: in its boot by initcall_debug, then by its function tracer.
 INIT = """mount -t tracefs tracefs /sys/kernel/tracing
 cd /sys/kernel/tracing
