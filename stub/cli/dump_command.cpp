@@ -104,6 +104,21 @@ class Session {
                                  ? std::string("the guest has ended")
                                  : fmt::format("the guest cannot be stopped: {}", stopped));
   }
+  // A guest that has been stopped when nobody was there waits for somebody who says how it goes on, which we are not: who
+  // only looks on leaves it waiting.  True when it does.
+  Result<bool> leave_waiting() {
+    const std::string listing = RS_TRY(remote_.monitor("tracers"));
+    if (std::ranges::count(listing, '\n') != 2) return false;  // we, and "you are"
+    const std::string threads = RS_TRY(remote_.ask("qfThreadInfo"));
+    bool waits = false;
+    for (std::size_t i = 1; i <= cpus_in(threads); ++i) {
+      const std::string info = RS_TRY(remote_.ask(fmt::format("qThreadExtraInfo,{:x}", i)));
+      const std::string text = rsp::text_from_hex(info).value_or("");
+      waits = waits || text.find("stopped: ") != text.npos || text.find("triple fault") != text.npos;
+    }
+    if (waits) static_cast<void>(RS_TRY(remote_.monitor("observer")));
+    return waits;
+  }
   // "you are 3" is the last line of the listing, "3 127.0.0.1:5 points 0 holds nothing, only looks on" above.
   Result<bool> only_looks_on() {
     const std::string listing = RS_TRY(remote_.monitor("tracers"));
@@ -122,8 +137,8 @@ class Session {
       fmt::print(stderr, "ringside: without vmcoreinfo, which crash and drgn need: {}", contents.vmcoreinfo);
       contents.vmcoreinfo.clear();
     }
-    std::string threads = RS_TRY(remote_.ask("qfThreadInfo"));
-    const auto cpus = 1 + static_cast<std::size_t>(std::ranges::count(threads, ','));
+    const std::string threads = RS_TRY(remote_.ask("qfThreadInfo"));
+    const std::size_t cpus = cpus_in(threads);
     for (std::size_t i = 1; i <= cpus; ++i) {
       if (const std::string chosen = RS_TRY(remote_.ask(fmt::format("Hg{:x}", i))); chosen != "OK")
         return fail(Errc::kMalformed, fmt::format("the monitor does not know its CPU {}: {}", i - 1, chosen));
@@ -140,6 +155,9 @@ class Session {
   }
 
  private:
+  static std::size_t cpus_in(std::string_view threads) {
+    return 1 + static_cast<std::size_t>(std::ranges::count(threads, ','));
+  }
   // Their registers may not be those of the moment; the monitor's words say so.
   Result<void> say_who_is_dead(std::size_t cpus) {
     for (std::size_t i = 1; i <= cpus; ++i) {
@@ -178,8 +196,9 @@ Result<void> dump(const DumpOptions& options) {
   const auto remote = RS_TRY(Remote::connect(options.address));
   Session session(*remote);
   const auto began = std::chrono::steady_clock::now();
+  const bool waits = RS_TRY(session.leave_waiting());
   RS_TRY(session.stop());
-  if (RS_TRY(session.only_looks_on()))
+  if (!waits && RS_TRY(session.only_looks_on()))
     fmt::print(stderr,
                "ringside: this door is read-only, so the guest runs on: the dump is of no one moment\n");
   DumpContents contents = RS_TRY(session.contents());

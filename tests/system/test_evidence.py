@@ -196,6 +196,9 @@ class ByItself(Evidence):
         self.fetch()
         time.sleep(1)
         self.assertTrue(guest.running)
+        self.ask(guest, "dump", str(self.core))  # another one; the guest goes on waiting
+        time.sleep(1)
+        self.assertTrue(guest.running)
         with RawClient(guest) as client:
             self.assertRegex(client.attach(), "^T05")
             self.assertRegex(client.monitor("backtrace"), "panic|sysrq_handle_crash")
