@@ -133,7 +133,8 @@ void Hub::stop_all(TracerId who, tracer::Done<tracer::StopEvent> done) {
     return;
   }
   holds_.take_all(who);
-  if (wants_stops(tracer)) {
+  // What waits for a person is not let go by one who only records; --wait is.
+  if (wants_stops(tracer) || !events_.untold) {
     // From now on this tracer's own holds do what --wait did.
     if (std::exchange(waiting_for_first_, false)) release_monitor();
     tell_untold(who);

@@ -282,6 +282,14 @@ TEST_F(HubTrouble, ThatIsAStopTooStillWaitsForAPerson) {
   EXPECT_EQ(stop->detail, "no way");
 }
 
+TEST_F(HubEvents, AGuestThatWaitsForItsFirstTracerIsLetGoByOneWhoOnlyRecords) {
+  auto recorder = attach();
+  recorder->wants = false;
+  stop_all(*recorder);
+  resume_all(*recorder);
+  EXPECT_TRUE(all_running());
+}
+
 TEST_F(HubTrouble, HasNames) {
   EXPECT_THAT(hub_.notice("tea").error().text, HasSubstr("use triple-fault, failure, panic"));
   EXPECT_FALSE(hub_.notice("start_kernel"));
