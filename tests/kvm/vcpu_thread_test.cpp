@@ -214,7 +214,8 @@ TEST_F(VcpuThread, WorkRunsOnARunningVcpuWhichRunsOn) {
 TEST_F(VcpuThread, WorkRunsOnAHaltedVcpu) {
   boot({kHlt, 0xeb, 0xfd}, kWithChips);
   vcpu().run();
-  for (int i = 0; i < 1000 && rip() != kCode + 1; ++i) std::this_thread::sleep_for(5ms);  // until it has halted
+  for (int i = 0; i < 1000 && rip() != kCode + 1; ++i)
+    std::this_thread::sleep_for(5ms);  // until it has halted
   EXPECT_EQ(rip(), kCode + 1);
   vcpu().pause();
   EXPECT_EQ(stop().cause, StopCause::kPaused);
