@@ -1,5 +1,8 @@
 #include "stub/hub/hang_watch.hpp"
 
+#include <algorithm>
+#include <utility>
+
 namespace ringside::hub {
 
 bool HangWatch::look(VcpuId vcpu, const api::Pulse& pulse, Clock::time_point now,
@@ -8,12 +11,15 @@ bool HangWatch::look(VcpuId vcpu, const api::Pulse& pulse, Clock::time_point now
     seen_.erase(vcpu);
     return false;
   }
+  constexpr Clock::duration kMostAtOnce = std::chrono::seconds(2);
   const auto [entry, fresh] = seen_.try_emplace(vcpu, Deaf{pulse, now});
-  if (fresh || entry->second.pulse != pulse) {
-    entry->second = {pulse, now};
+  Deaf& cpu = entry->second;
+  if (fresh || cpu.pulse != pulse) {
+    cpu = {pulse, now};
     return false;
   }
-  if (now - entry->second.since < limit) return false;
+  cpu.deaf += std::min(now - std::exchange(cpu.looked, now), kMostAtOnce);
+  if (cpu.deaf < limit) return false;
   seen_.erase(entry);
   return true;
 }

@@ -1,7 +1,8 @@
 // Finds the CPU that no interrupt reaches any more: `cli` and a loop, a lock that is never given back.
 //
 // It is looked about once a second.  A CPU that has interrupts off at each look, does not sleep, and has taken none
-// and set no timer in between, is deaf.  Pure; thread: the hub's.
+// and set no timer in between, is deaf.  Of the time between two looks no more than two seconds count: when the host
+// has not let the monitor run, it need not have let the guest.  Pure; thread: the hub's.
 #pragma once
 
 #include <chrono>
@@ -25,7 +26,8 @@ class HangWatch {
  private:
   struct Deaf {
     api::Pulse pulse;
-    Clock::time_point since;
+    Clock::time_point looked;
+    Clock::duration deaf{};
   };
   std::map<VcpuId, Deaf> seen_;
 };

@@ -32,6 +32,8 @@ BUSY = re.compile(
     r"(^|_)(tick|tick_.*|rcu|hrtimer|clock|ktime|timekeeping|clockevents?|timerqueue|softirq|apic|account|spin_(un)?lock.*|"
     r"lock|unlock|steal|raw_callee_save_.*|rb|msr|mpihelp|mpi|cfs_rq|update_.*|sched_.*|timers?|cpuacct|enqueue|dequeue|load|"
     r"vsnprintf|insn|check_record|rethunk|fentry|vli|orc|irq_enable|irq_disable|vruntime|eevdf|entity|btf|symbol|jiffies)(_|$)")
+# How slow the lab is says nothing about text.
+PATIENT = "nowatchdog workqueue.watchdog_thresh=0 rcupdate.rcu_cpu_stall_suppress=1"
 # The kernel says itself what it has called: in its boot by initcall_debug, then by its function tracer.
 INIT = """mount -t tracefs tracefs /sys/kernel/tracing
 cd /sys/kernel/tracing
@@ -69,7 +71,7 @@ class Patching(case.Case):
 
     points = 300
     everything = False  # traced, not only what is drawn
-    patience = 60
+    patience = 120
 
     def functions(self, suite: str) -> dict[str, int]:
         """Every function of the kernel's own text whose name is one function's, by the address it is linked at."""
@@ -106,7 +108,7 @@ class Patching(case.Case):
             drawn = Path(folder, "drawn")
             drawn.write_text("".join(name + "\n" for name in points.values()))
             guest = Guest(f"--boot={way}", kernel=suite, init=init, cpus=2, wait=True,
-                          append="panic=0 initcall_debug log_buf_len=4M",
+                          append=f"panic=0 initcall_debug log_buf_len=4M {PATIENT}",
                           files=((drawn, "/etc/drawn"), *module_files(suite, Path(folder))))
         with guest, RawClient(guest, timeout=60) as raw:
             raw.attach()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -177,6 +178,51 @@ class ByItself(Evidence):
         if the_place().name != "host":
             the_place().lab.get(self.there, self.core)
             the_place().lab.exec(["rm", self.there])
+
+    def broken(self, event: str, words: str, breaking) -> str:
+        """Has a CPU of a guest broken where it is in do_sys_openat2, and returns what drgn says of where the CPUs were."""
+        guest = self.boot(f"--dump-on={event}", f"--dump-file={self.there}")
+        guest.wait_for("tick 2", 60)
+        with RawClient(guest) as client:
+            client.attach()
+            at = self.symbol(client, "do_sys_openat2")
+            self.assertEqual(client.ask(f"Z1,{at:x},1"), "OK")
+            self.assertRegex(client.ask("vCont;c"), "^T05")
+            self.assertEqual(client.ask(f"z1,{at:x},1"), "OK")
+            breaking(client, at)
+            client.send("vCont;c")
+            guest.wait_for_stderr(rf"dumping: {words}.*\n(.*\n)*ringside: dumped to ", 60)
+        guest.end()
+        self.fetch()
+        return str(self.drgn()["running"])
+
+    @staticmethod
+    def symbol(client: RawClient, name: str) -> int:
+        return int(re.match(r"0x([0-9a-f]+)", client.monitor(f"sym {name}"))[1], 16)
+
+    def go_to(self, client: RawClient, at: int) -> None:
+        self.assertEqual(client.ask(f"P10={at.to_bytes(8, 'little').hex()}"), "OK")
+
+    def warning(self, client: RawClient) -> int:
+        """The first entry of the bug table that is one, in text that is still there (Linux include/asm-generic/bug.h)."""
+        table, end = self.symbol(client, "__start___bug_table"), self.symbol(client, "_etext")
+        while True:
+            place, _, _, flags = struct.unpack("<iiHH", bytes.fromhex(client.ask(f"m{table:x},c")))
+            if flags & 1 and table + place < end:
+                return table + place
+            table += 12
+
+    def test_a_warning_is_dumped(self) -> None:
+        self.assertIn("__warn", self.broken("warn", r"warning: \S+\.[ch]:\d+ at ",
+                                            lambda client, _: self.go_to(client, self.warning(client))))
+
+    def test_an_oops_is_dumped(self) -> None:
+        self.assertIn("page_fault", self.broken("oops", r"oops: Oops \(0010\) at 0x0", lambda client, _: self.go_to(client, 0)))
+
+    def test_a_hang_is_dumped(self) -> None:
+        def spin(client: RawClient, at: int) -> None:
+            self.assertEqual(client.ask(f"M{at:x},3:faebfe"), "OK")  # cli; jmp .
+        self.assertIn("do_sys_open", self.broken("hang:8", r"hang: CPU \d has taken no interrupt for 8 s, and is at do_sys_open", spin))
 
     def test_a_panic_is_dumped_and_the_guest_goes_on_to_reboot(self) -> None:
         guest = self.boot("--dump-on=panic,hang:60", f"--dump-file={self.there}",

@@ -61,10 +61,24 @@ TEST_F(Hangs, TimeInADebuggersHandsDoesNotCount) {
   EXPECT_EQ(looks(10, kDeaf), 0);
 }
 
+TEST_F(Hangs, TimeInWhichNobodyLookedIsNotHeldAgainstIt) {
+  EXPECT_EQ(looks(3, kDeaf), 0);
+  now_ += seconds(3600);  // the host slept
+  EXPECT_EQ(looks(6, kDeaf), 0);
+  EXPECT_EQ(looks(1, kDeaf), 1);
+}
+
 TEST_F(Hangs, EachCpuIsLookedAtByItself) {
-  EXPECT_EQ(looks(8, kDeaf, VcpuId{0}), 0);
-  EXPECT_EQ(looks(8, kDeaf, VcpuId{1}), 0);
-  EXPECT_EQ(looks(1, kDeaf, VcpuId{0}), 1);
+  int said[2] = {};
+  for (int i = 0; i < 11; ++i) {
+    for (const std::uint32_t cpu : {0u, 1u}) {
+      const api::Pulse pulse{.asleep = false, .interrupts_on = cpu == 1 && i == 5, .taken = 7, .timer = 0};
+      said[cpu] += watch_.look(VcpuId{cpu}, pulse, now_, seconds(10)) ? 1 : 0;
+    }
+    now_ += seconds(1);
+  }
+  EXPECT_EQ(said[0], 1);
+  EXPECT_EQ(said[1], 0);
 }
 
 }  // namespace
