@@ -343,7 +343,7 @@ bool Hub::needs_guard() const {
 }
 
 // An int3 in the kernel's text has to be kept out of the kernel's own way, as soon as the kernel is known.  True
-// when points have changed.
+// when the mechanisms are to be planned once more.
 bool Hub::set_guard() {
   struct Silent final : tracer::Watcher {
     std::optional<std::uint64_t> on_hit(const tracer::Hit&) noexcept override { return std::nullopt; }
@@ -354,17 +354,18 @@ bool Hub::set_guard() {
   if (known != guard_of_) {
     guard_of_ = known;
     guard_.reset();
+    points_.remove_all(kGuard);  // of the kernel before, if it has started another
   }
   if (!needed || !known) return points_.remove_all(kGuard);
   if (!guard_) {
     if (const auto memory = kernel_.memory(snapshot_)) guard_ = std::make_shared<TextGuard>(*known, *memory);
     guard_is_fresh_ = guard_ != nullptr;
   }
-  if (!guard_ || points_.owned_by(kGuard) > 0) return false;
+  if (!guard_ || points_.owned_by(kGuard) > 0) return guard_is_fresh_;
   const auto actions = std::make_shared<PointActions>();
   actions->watcher = std::make_shared<Silent>();
   for (const Gva at : guard_->entries()) points_.add(kGuard, {.kind = PointKind::kProbe, .at = at}, actions);
-  return points_.owned_by(kGuard) > 0;
+  return true;
 }
 
 // A kernel that the monitor has placed will be found, at once: it does not run before.

@@ -126,6 +126,10 @@ class Guest:
         """How much the console has shown: a place to look from, for wait_for()."""
         return len(self._out.text)
 
+    def console_from(self, start: int) -> str:
+        """What it has shown since `shown` was that."""
+        return self._out.text[start:]
+
     def next(self, pattern: str, timeout: float = 30) -> re.Match[str]:
         """Waits until the console shows that after all it shows by now."""
         return self.wait_for(pattern, timeout, start=len(self._out.text))
