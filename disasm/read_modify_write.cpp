@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "arch/x86/alu.hpp"
 #include "disasm/insn_layout.hpp"
 
 namespace ringside::disasm {
@@ -65,6 +66,7 @@ ReadModifyWrite describe(const InsnLayout& insn) {
   const bool adds = insn.map == 1 && (insn.opcode == 0xc0 || insn.opcode == 0xc1);
   rmw.locked = insn.lock || exchange;
   rmw.compares = insn.map == 1 && (insn.opcode == 0xb0 || insn.opcode == 0xb1 || insn.opcode == 0xc7);
+  rmw.pair = insn.map == 1 && insn.opcode == 0xc7;
   rmw.needs_carry = needs_carry(insn);
   rmw.undo = exchange ? Undo::kExchange : adds ? Undo::kAdd : Undo::kNothing;
   rmw.gpr = insn.reg();
@@ -80,11 +82,19 @@ x86::CoreRegs ReadModifyWrite::before(const x86::CoreRegs& after, std::uint64_t 
   core.rip -= length;
   if (undo == Undo::kNothing) return core;
   const unsigned shift = high_byte ? 8 : 0;
-  const std::uint64_t mask = size == 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << (8 * size)) - 1;
+  const std::uint64_t mask = x86::alu::mask_of(size);
   std::uint64_t& held = core.gpr[gpr];
   const std::uint64_t now = held >> shift & mask;
   const std::uint64_t was = (undo == Undo::kExchange ? written : written - now) & mask;
   held = (held & ~(mask << shift)) | was << shift;
+  return core;
+}
+
+x86::CoreRegs ReadModifyWrite::having_read(const x86::CoreRegs& after, std::uint64_t value) const {
+  x86::CoreRegs core = after;
+  const std::uint64_t mask = x86::alu::mask_of(pair ? 4 : size);
+  core.gpr[x86::kRax] = (core.gpr[x86::kRax] & ~mask) | (value & mask);
+  if (pair) core.gpr[x86::kRdx] = value >> 32;
   return core;
 }
 

@@ -21,6 +21,7 @@ struct ReadModifyWrite {
   std::uint8_t size = 0;     // bytes of the operand
   bool locked = false;       // other CPUs see it done at once or not at all (SDM 3A 8.1.2)
   bool compares = false;     // cmpxchg: without ZF afterwards it has written back what it has read
+  bool pair = false;         // cmpxchg8b, cmpxchg16b: rdx and rax compare
   bool needs_carry = false;  // of before, which it has changed: it cannot be run again
   Undo undo = Undo::kNothing;
   std::uint8_t gpr = 0;    // what kExchange and kAdd have changed
@@ -28,6 +29,8 @@ struct ReadModifyWrite {
 
   // `after` the instruction, that has written `written`: as it was before it.
   x86::CoreRegs before(const x86::CoreRegs& after, std::uint64_t written) const;
+  // `after` a cmpxchg that has failed: as if it had read `value`, of up to 8 bytes.
+  x86::CoreRegs having_read(const x86::CoreRegs& after, std::uint64_t value) const;
 };
 
 // `code`: the guest's own bytes up to `regs.rip`, 15 of them, or fewer.  `is_operand` says whether an access of

@@ -66,7 +66,11 @@ bool GuestWrites::is_stale(api::VcpuAccess& vcpu, const PointSnapshot& points, x
   const auto insn = writer_of(vcpu, points, registers, at, data.size());
   if (!insn || insn->needs_carry || !(under || insn->locked)) return false;
   state.again = insn;
-  state.brought = little_endian(data);
+  std::array<std::uint8_t, 8> brought;
+  std::ranges::copy(data, brought.begin());
+  const MutableByteView bytes = MutableByteView(brought).first(data.size());
+  if (insn->compares) hide_int3(points, at, bytes);  // when it has failed, that is what it has read
+  state.brought = little_endian(bytes);
   state.beside_int3 = under;
   return true;
 }
@@ -213,11 +217,12 @@ void GuestWrites::begin_next(GuestWrite& state) {
 
 bool GuestWrites::run_again(api::VcpuAccess& vcpu, const GuestWrite& state) {
   const x86::CoreRegs& core = vcpu.core();
-  // It has read something else than it wanted, at a time when that was there: it is done.
-  const bool failed = state.again->compares && (core.rflags & x86::rflags::kZf) == 0 && !state.beside_int3;
-  if (failed) return false;
-  vcpu.set_core(state.again->before(core, state.brought));
-  return true;
+  // It has read something else than it wanted, at a time when that was there: it is done.  What it wanted is lost,
+  // so it cannot be run again: it would want what it has read.
+  const bool failed = state.again->compares && (core.rflags & x86::rflags::kZf) == 0;
+  vcpu.set_core(failed ? state.again->having_read(core, state.brought)
+                       : state.again->before(core, state.brought));
+  return !failed;
 }
 
 }  // namespace ringside::hub

@@ -17,13 +17,17 @@ constexpr std::array kGprOf = {x86::kRax, x86::kRbx, x86::kRcx, x86::kRdx, x86::
 
 }  // namespace
 
+void hide_int3(const PointSnapshot& points, Gpa at, MutableByteView bytes) noexcept {
+  for (auto site = points.from(at); site != points.int3.end() && site->first - at < bytes.size(); ++site) {
+    std::uint8_t& byte = bytes[static_cast<std::size_t>(site->first - at)];
+    if (byte == kInt3) byte = site->second->original;
+  }
+}
+
 bool read_own_physical(const PhysicalMemory& memory, const PointSnapshot& points, Gpa at,
                        MutableByteView into) noexcept {
   if (!memory.read(at, into)) return false;
-  for (auto site = points.from(at); site != points.int3.end() && site->first - at < into.size(); ++site) {
-    std::uint8_t& byte = into[static_cast<std::size_t>(site->first - at)];
-    if (byte == kInt3) byte = site->second->original;
-  }
+  hide_int3(points, at, into);
   return true;
 }
 

@@ -25,6 +25,9 @@ using PrintSink = std::function<void(TracerId, std::string_view)>;
 bool read_own_bytes(const x86::PagingState& paging, const PhysicalMemory& memory, const PointSnapshot& points,
                     Gva at, MutableByteView into) noexcept;
 
+// In what has been read there.
+void hide_int3(const PointSnapshot& points, Gpa at, MutableByteView bytes) noexcept;
+
 bool read_own_physical(const PhysicalMemory& memory, const PointSnapshot& points, Gpa at,
                        MutableByteView into) noexcept;
 
