@@ -51,7 +51,6 @@ api::WriteVerdict GuestWrites::write(api::VcpuAccess& vcpu, const PointSnapshot&
   put(points, at, data);
   make_room(points, at, data.size());
   look_at_sites(vcpu, points, state, at, data.size());
-  last_write(at) = last_write(at + (data.size() - 1)) = ++writes_;
   const bool tell = !state.hits.empty() || state.slots != 0 || state.review || state.stepped;
   if (!tell) state.seen = writes_;
   return tell ? api::WriteVerdict::kTell : api::WriteVerdict::kDone;
@@ -175,7 +174,6 @@ bool GuestWrites::write_text(api::VcpuAccess& vcpu, const PointSnapshot& points,
     done += piece;
   }
   make_room(points, *find(to), data.size());
-  ++writes_;
   rewritten_();
   return true;
 }
@@ -192,6 +190,7 @@ void GuestWrites::put(const PointSnapshot& points, Gpa at, ByteView data) {
     byte = kInt3;
   }
   static_cast<void>(memory_.write(at, ByteView(bytes).first(data.size())));  // it has been read
+  last_write(at) = last_write(at + (data.size() - 1)) = ++writes_;
 }
 
 // An int3 of ours in what the jump covers is taken out of memory, until the guest writes there again (put()).
