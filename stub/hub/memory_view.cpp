@@ -140,7 +140,10 @@ void MemoryView::lower_all() {
 
 void MemoryView::take_over(Gpa where, Int3Site& site) {
   const std::uint8_t own = memory_.load_at<std::uint8_t>(where).value_or(site.original);
-  changed_ = site.original.exchange(own) != own || changed_;
+  if (own != site.original) {  // else nobody has written there: OwnByte::before() stays what it is
+    site.original = own;
+    changed_ = true;
+  }
   poke(where, kInt3);
 }
 
