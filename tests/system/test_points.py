@@ -1,13 +1,14 @@
 """Breakpoints and watchpoints on a kernel with two CPUs: more than the CPU has, on both CPUs, the guest's own."""
 
 import re
+import time
 import unittest
 from pathlib import Path
 
 import case
 from harness import kernels
 from harness.gdb import Gdb, gdb
-from harness.guest import TICKING
+from harness.guest import TICKING, Guest
 from harness.rawclient import RawClient
 
 OWN_INT3 = Path(__file__).resolve().parent / "guests/own_int3.c"
@@ -113,6 +114,40 @@ class ManyPoints(case.TickingCase):
                 self.assertNotEqual(one.run("p $pc").split("=")[1], before.split("=")[1])
             self.assertTrue(two.busy)
             one.quit()
+
+
+class IsolatedKernel(case.Case):
+    def rip(self, client: RawClient, cpu: int) -> int:
+        self.assertEqual(client.ask(f"Hgp1.{cpu}"), "OK")
+        return int.from_bytes(bytes.fromhex(client.ask("p10")), "little")
+
+    def test_breakpoints_are_met_that_were_set_while_programs_ran_with_tables_that_have_no_kernel(self) -> None:
+        init = "dmesg | grep -o 'tables isolation: .*'\n(while :; do :; done) &\n(while :; do :; done) &\n" + TICKING
+        with Guest(init=init, cpus=2, gdb=True, append="pti=on") as guest, RawClient(guest, timeout=60) as client:
+            guest.wait_for("tables isolation: enabled", 60)
+            guest.wait_for("tick 2", 60)
+            self.assertRegex(client.attach(), "^T05")
+            points = {int(re.match(r"0x([0-9a-f]+)", client.monitor(f"sym {name}"))[1], 16) for name in MANY}
+            for _ in range(100):
+                if all(self.rip(client, cpu) < 1 << 63 for cpu in (1, 2)):
+                    break
+                client.send("vCont;c")
+                time.sleep(0.05)
+                client.send_raw(b"\x03")
+                self.assertRegex(client.receive(), "^T02")
+            else:
+                self.fail("the CPUs are never both in programs")
+            for at in points:
+                self.assertEqual(client.ask(f"Z0,{at:x},1"), "OK")
+            self.assertNotIn("pending", client.monitor("probes"))
+            hit = set()
+            for _ in range(200):
+                stop = client.ask("vCont;c")
+                self.assertRegex(stop, "^T05")
+                hit.add(int.from_bytes(bytes.fromhex(re.search(r"10:([0-9a-f]{16});", stop)[1]), "little"))
+                if hit == points:
+                    break
+            self.assertEqual(hit, points)
 
 
 if __name__ == "__main__":
