@@ -99,7 +99,7 @@ x86::CoreRegs ReadModifyWrite::having_read(const x86::CoreRegs& after, std::uint
 }
 
 std::optional<ReadModifyWrite> find_read_modify_write(
-    ByteView code, const x86::CoreRegs& regs, const SegmentBases& bases,
+    ByteView code, const x86::CoreRegs& regs, const SegmentBases& bases, std::uint64_t written,
     const std::function<bool(Gva, std::uint8_t)>& is_operand) {
   for (std::size_t length = std::min(code.size(), kLongestInstruction); length >= 2; --length) {
     const auto insn = read_layout(code.last(length));
@@ -110,8 +110,9 @@ std::optional<ReadModifyWrite> find_read_modify_write(
     if (!modifies) continue;
     const ReadModifyWrite rmw = describe(*insn);
     const Accesses accesses = accesses_of(*insn, rmw.size);
+    const x86::CoreRegs before = rmw.before(regs, written);  // what it has changed may be in its address
     for (const MemoryAccess& access : accesses.list()) {
-      if (is_operand(access.address(regs, bases, Gva{regs.rip}), rmw.size)) return rmw;
+      if (is_operand(access.address(before, bases, Gva{regs.rip}), rmw.size)) return rmw;
     }
   }
   return std::nullopt;

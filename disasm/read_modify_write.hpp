@@ -34,9 +34,9 @@ struct ReadModifyWrite {
 };
 
 // `code`: the guest's own bytes up to `regs.rip`, 15 of them, or fewer.  `is_operand` says whether an access of
-// that many bytes at a linear address is the one that is meant.
+// that many bytes at a linear address is the one that is meant, by which it has `written` that.
 std::optional<ReadModifyWrite> find_read_modify_write(
-    ByteView code, const x86::CoreRegs& regs, const SegmentBases& bases,
+    ByteView code, const x86::CoreRegs& regs, const SegmentBases& bases, std::uint64_t written,
     const std::function<bool(Gva, std::uint8_t)>& is_operand);
 
 }  // namespace ringside::disasm

@@ -62,7 +62,7 @@ bool GuestWrites::is_stale(api::VcpuAccess& vcpu, const PointSnapshot& points, x
   const bool raced = std::max(last_write(at), last_write(at + (data.size() - 1))) > state.seen;
   const bool under = covers_int3(points, at, data.size());
   if (!raced && !under) return false;
-  const auto insn = writer_of(vcpu, points, registers, at, data.size());
+  const auto insn = writer_of(vcpu, points, registers, at, data);
   if (!insn || insn->needs_carry || !(under || insn->locked)) return false;
   state.again = insn;
   std::array<std::uint8_t, 8> brought;
@@ -77,7 +77,7 @@ bool GuestWrites::is_stale(api::VcpuAccess& vcpu, const PointSnapshot& points, x
 std::optional<disasm::ReadModifyWrite> GuestWrites::writer_of(api::VcpuAccess& vcpu,
                                                               const PointSnapshot& points,
                                                               x86::RegisterFile& registers, Gpa at,
-                                                              std::size_t bytes) const {
+                                                              ByteView data) const {
   const x86::CpuContext context = vcpu.context();
   if (context.code_size() != x86::CodeSize::k64) return std::nullopt;
   if (!vcpu.read(x86::RegGroup::kSystem, registers)) return std::nullopt;
@@ -91,10 +91,11 @@ std::optional<disasm::ReadModifyWrite> GuestWrites::writer_of(api::VcpuAccess& v
     all = all.last(there);
     if (!read_own_bytes(context.paging, memory_, points, end - there, all)) return std::nullopt;
   }
-  return disasm::find_read_modify_write(all, context.core, bases, [&](Gva operand, std::uint8_t size) {
+  const auto is_operand = [&](Gva operand, std::uint8_t size) {
     const x86::WalkResult leaf = x86::walk(context.paging, operand, memory_);
-    return leaf && leaf->gpa == at && size == bytes;
-  });
+    return leaf && leaf->gpa == at && size == data.size();
+  };
+  return disasm::find_read_modify_write(all, context.core, bases, little_endian(data), is_operand);
 }
 
 void GuestWrites::note_watches(const PointSnapshot& points, GuestWrite& state, Gpa at, ByteView data) const {

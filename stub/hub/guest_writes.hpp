@@ -70,8 +70,7 @@ class GuestWrites {
   bool is_stale(api::VcpuAccess& vcpu, const PointSnapshot& points, x86::RegisterFile& registers,
                 GuestWrite& state, Gpa at, ByteView data);
   std::optional<disasm::ReadModifyWrite> writer_of(api::VcpuAccess& vcpu, const PointSnapshot& points,
-                                                   x86::RegisterFile& registers, Gpa at,
-                                                   std::size_t bytes) const;
+                                                   x86::RegisterFile& registers, Gpa at, ByteView data) const;
   void note_watches(const PointSnapshot& points, GuestWrite& state, Gpa at, ByteView data) const;
   void note_slots(api::VcpuAccess& vcpu, const PointSnapshot& points, GuestWrite& state, Gpa at,
                   std::size_t bytes) const;
