@@ -252,7 +252,7 @@ void TracerPort::kernel_slide(VcpuId vcpu, tracer::Done<std::optional<tracer::Ke
   hub_.with_context(vcpu,
                     [&hub = hub_, id = id_, done = std::move(done)](const x86::CpuContext& context) mutable {
                       const auto slide = hub.find_slide(context);
-                      if (slide) hub.link_map_.told(id);
+                      if (slide) hub.link_map_.told(id, slide->slide);
                       done(slide);
                     });
 }

@@ -1,18 +1,21 @@
 #include "stub/hub/link_map.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 namespace ringside::hub {
 
 void LinkMap::relocated(const KernelPlace& place, const std::set<TracerId>& before) {
   forget();
   if (place.slide() == 0) return;
   place_ = place;
-  unaware_ = before;
+  std::ranges::copy_if(before, std::inserter(unaware_, unaware_.end()),
+                       [this](TracerId who) { return !knows(who); });
 }
 
 void LinkMap::forget() {
   place_.reset();
   unaware_.clear();
-  told_.clear();
   moved_.clear();
 }
 
@@ -22,7 +25,10 @@ void LinkMap::forget(TracerId who) {
   moved_.erase(who);
 }
 
-bool LinkMap::is_linked(Gva at) const { return place_ && at - place_->link_text < place_->bytes; }
+bool LinkMap::knows(TracerId who) const {
+  const auto told = told_.find(who);
+  return told != told_.end() && told->second == slide();
+}
 
 PointSpec LinkMap::moved(TracerId who, const PointSpec& linked) {
   PointSpec there = linked;
@@ -34,8 +40,7 @@ PointSpec LinkMap::moved(TracerId who, const PointSpec& linked) {
 PointSpec LinkMap::inserted(TracerId who, const PointSpec& asked) {
   if (!unaware_.contains(who)) return asked;
   if (runs(asked.at) && !is_linked(asked.at)) unaware_.erase(who);  // its symbols have been moved
-  const bool means_linked = is_linked(asked.at) && !(runs(asked.at) && told_.contains(who));
-  if (unaware_.contains(who) && means_linked) return moved(who, asked);
+  if (unaware_.contains(who) && means_linked(who, asked.at)) return moved(who, asked);
   if (const auto mine = moved_.find(who); mine != moved_.end()) mine->second.erase(asked);
   return asked;
 }

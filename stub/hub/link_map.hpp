@@ -16,18 +16,20 @@ namespace ringside::hub {
 
 class LinkMap {
  public:
-  // The kernel has come to its place; `before` were there, and do not know.
+  // The kernel has come to its place; of `before`, who were there, those do not know who have not been told.
   void relocated(const KernelPlace& place, const std::set<TracerId>& before);
+  // The kernel is no more.  What the tracers have been told they still know.
   void forget();
   void forget(TracerId who);
-  // This tracer has asked for the slide, and was answered.
-  void told(TracerId who) { told_.insert(who); }
+  // This tracer has asked for the slide, and was answered: now, or before the kernel has run there.
+  void told(TracerId who, std::uint64_t slide) { told_[who] = slide; }
 
   // What a tracer means that inserts this, and what it has to remove.
   PointSpec inserted(TracerId who, const PointSpec& asked);
   PointSpec removed(TracerId who, const PointSpec& asked);
 
-  bool is_linked(Gva at) const;
+  // What this tracer has set there was meant by the linked image.
+  bool means_linked(TracerId who, Gva at) const { return is_linked(at) && !(runs(at) && knows(who)); }
   // Notes that this tracer's point has been moved along.
   PointSpec moved(TracerId who, const PointSpec& linked);
   // The address that the tracer has set it at, when that is another.
@@ -36,11 +38,13 @@ class LinkMap {
   std::uint64_t slide() const { return place_ ? place_->slide() : 0; }
 
  private:
+  bool is_linked(Gva at) const { return place_ && at - place_->link_text < place_->bytes; }
   bool runs(Gva at) const { return place_ && at - place_->text < place_->bytes; }
+  bool knows(TracerId who) const;
 
   std::optional<KernelPlace> place_;  // with a slide
   std::set<TracerId> unaware_;
-  std::set<TracerId> told_;
+  std::map<TracerId, std::uint64_t> told_;         // that slide
   std::map<TracerId, std::set<PointSpec>> moved_;  // where they are now
 };
 

@@ -81,6 +81,15 @@ class BreakpointsMoveWithTheKernel(case.Case):
             gdb.run("break do_sys_openat2")
             self.assertIn("hit Breakpoint 2, do_sys_openat2", gdb.run("continue", 60))
 
+    def test_who_was_told_of_a_small_slide_means_where_the_kernel_runs(self) -> None:
+        with Guest("--kaslr=0x800000", cpus=2, gdb=True, wait=True, init="sleep 60") as guest, Gdb(guest) as gdb:
+            for name in ("start_kernel", "do_sys_openat2", "vfs_open", "path_openat", "do_filp_open", "ksys_write"):
+                gdb.run(f"break {name}")
+            self.assertIn("hit Breakpoint 1, start_kernel", gdb.run("continue", 60))
+            self.assertIn("start_kernel () at init/main.c", gdb.run("bt"))
+            self.assertRegex(gdb.run("continue", 60), "hit Breakpoint [2-6], ")
+            self.assertNotIn("moved", gdb.run("monitor probes"))
+
     def test_with_ringsides_gdbinit_its_symbols_follow_by_themselves(self) -> None:
         with self.guest() as guest, Gdb(guest, attach=False) as gdb:
             gdb.run(f"source {ROOT}/gdbinit/ringside.gdb")

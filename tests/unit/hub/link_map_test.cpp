@@ -39,7 +39,7 @@ TEST_F(LinkMapTest, OneThatCameLaterMeansWhatItSays) {
 TEST_F(LinkMapTest, WithoutASlideNothingMoves) {
   relocate(0);
   EXPECT_EQ(map_.inserted(kOld, point(kLink + 0x100)), point(kLink + 0x100));
-  EXPECT_FALSE(map_.is_linked(kLink));
+  EXPECT_FALSE(map_.means_linked(kOld, kLink));
 }
 
 TEST_F(LinkMapTest, AnAddressOutsideTheImageIsLeftAlone) {
@@ -82,8 +82,30 @@ TEST_F(LinkMapTest, WhereTheImagesOverlapATracerThatWasNotToldMeansTheLinkedOne)
 
 TEST_F(LinkMapTest, AndOneThatWasToldTheRunningOne) {
   relocate(kNear);
-  map_.told(kOld);
+  map_.told(kOld, kNear);
   EXPECT_EQ(map_.inserted(kOld, point(kLink + kNear)), point(kLink + kNear));
+}
+
+TEST_F(LinkMapTest, WhoWasToldBeforeTheKernelRanKnowsAsWell) {
+  map_.told(kOld, kNear);
+  relocate(kNear);
+  EXPECT_FALSE(map_.means_linked(kOld, kLink + kNear));
+  EXPECT_EQ(map_.inserted(kOld, point(kLink + kNear)), point(kLink + kNear));
+  EXPECT_TRUE(map_.means_linked(kOld, kLink)) << "nothing runs there";
+}
+
+TEST_F(LinkMapTest, AndStillDoesWhenTheSameKernelComesAgain) {
+  relocate(kNear);
+  map_.told(kOld, kNear);
+  map_.forget();
+  relocate(kNear);
+  EXPECT_FALSE(map_.means_linked(kOld, kLink + kNear));
+}
+
+TEST_F(LinkMapTest, WhoWasToldOfAnotherSlideDoesNot) {
+  map_.told(kOld, kFar);
+  relocate(kNear);
+  EXPECT_TRUE(map_.means_linked(kOld, kLink + kNear));
 }
 
 TEST_F(LinkMapTest, ATracerThatLeavesIsForgotten) {
