@@ -77,9 +77,7 @@ void Hub::carry_over(const KernelPlace& place) {
   std::vector<Moving> moving;
   for (const auto& [spec, claims] : points_.points()) {
     for (const auto& [owner, claim] : claims) {
-      const bool is_monitors = owner == kEvents || owner == kGuard;  // which knows where the kernel runs
-      if (!is_monitors && link_map_.means_linked(owner, spec.at))
-        moving.push_back({owner, spec, claim.actions});
+      if (link_map_.means_linked(owner, spec)) moving.push_back({owner, spec, claim.actions});
     }
   }
   if (moving.empty()) return;

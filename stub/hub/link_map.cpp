@@ -39,8 +39,9 @@ PointSpec LinkMap::moved(TracerId who, const PointSpec& linked) {
 
 PointSpec LinkMap::inserted(TracerId who, const PointSpec& asked) {
   if (!unaware_.contains(who)) return asked;
-  if (runs(asked.at) && !is_linked(asked.at)) unaware_.erase(who);  // its symbols have been moved
-  if (unaware_.contains(who) && means_linked(who, asked.at)) return moved(who, asked);
+  const bool apart = runs(asked.at) && !is_linked(asked.at);
+  if (apart && asked.kind != PointKind::kProbe) unaware_.erase(who);  // its symbols have been moved
+  if (unaware_.contains(who) && means_linked(who, asked)) return moved(who, asked);
   if (const auto mine = moved_.find(who); mine != moved_.end()) mine->second.erase(asked);
   return asked;
 }

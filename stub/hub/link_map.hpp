@@ -28,8 +28,11 @@ class LinkMap {
   PointSpec inserted(TracerId who, const PointSpec& asked);
   PointSpec removed(TracerId who, const PointSpec& asked);
 
-  // What this tracer has set there was meant by the linked image.
-  bool means_linked(TracerId who, Gva at) const { return is_linked(at) && !(runs(at) && knows(who)); }
+  // What this tracer has set was meant by the linked image.  Probes never are: who sets them asks the kernel
+  // itself where it is.
+  bool means_linked(TracerId who, const PointSpec& spec) const {
+    return spec.kind != PointKind::kProbe && is_linked(spec.at) && !(runs(spec.at) && knows(who));
+  }
   // Notes that this tracer's point has been moved along.
   PointSpec moved(TracerId who, const PointSpec& linked);
   // The address that the tracer has set it at, when that is another.

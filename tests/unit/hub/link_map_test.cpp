@@ -39,7 +39,7 @@ TEST_F(LinkMapTest, OneThatCameLaterMeansWhatItSays) {
 TEST_F(LinkMapTest, WithoutASlideNothingMoves) {
   relocate(0);
   EXPECT_EQ(map_.inserted(kOld, point(kLink + 0x100)), point(kLink + 0x100));
-  EXPECT_FALSE(map_.means_linked(kOld, kLink));
+  EXPECT_FALSE(map_.means_linked(kOld, point(kLink)));
 }
 
 TEST_F(LinkMapTest, AnAddressOutsideTheImageIsLeftAlone) {
@@ -89,9 +89,9 @@ TEST_F(LinkMapTest, AndOneThatWasToldTheRunningOne) {
 TEST_F(LinkMapTest, WhoWasToldBeforeTheKernelRanKnowsAsWell) {
   map_.told(kOld, kNear);
   relocate(kNear);
-  EXPECT_FALSE(map_.means_linked(kOld, kLink + kNear));
+  EXPECT_FALSE(map_.means_linked(kOld, point(kLink + kNear)));
   EXPECT_EQ(map_.inserted(kOld, point(kLink + kNear)), point(kLink + kNear));
-  EXPECT_TRUE(map_.means_linked(kOld, kLink)) << "nothing runs there";
+  EXPECT_TRUE(map_.means_linked(kOld, point(kLink))) << "nothing runs there";
 }
 
 TEST_F(LinkMapTest, AndStillDoesWhenTheSameKernelComesAgain) {
@@ -99,13 +99,20 @@ TEST_F(LinkMapTest, AndStillDoesWhenTheSameKernelComesAgain) {
   map_.told(kOld, kNear);
   map_.forget();
   relocate(kNear);
-  EXPECT_FALSE(map_.means_linked(kOld, kLink + kNear));
+  EXPECT_FALSE(map_.means_linked(kOld, point(kLink + kNear)));
 }
 
 TEST_F(LinkMapTest, WhoWasToldOfAnotherSlideDoesNot) {
   map_.told(kOld, kFar);
   relocate(kNear);
-  EXPECT_TRUE(map_.means_linked(kOld, kLink + kNear));
+  EXPECT_TRUE(map_.means_linked(kOld, point(kLink + kNear)));
+}
+
+TEST_F(LinkMapTest, AProbeIsWhereTheKernelSaysItIs) {
+  const PointSpec probe{.kind = PointKind::kProbe, .at = kLink + kNear, .length = 1};
+  relocate(kNear);
+  EXPECT_FALSE(map_.means_linked(kOld, probe));
+  EXPECT_EQ(map_.inserted(kOld, probe), probe);
 }
 
 TEST_F(LinkMapTest, ATracerThatLeavesIsForgotten) {
