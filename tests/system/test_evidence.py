@@ -146,8 +146,8 @@ class OfALivingGuest(Evidence):
         guest.wait_for("tick 2", 60)
         with RawClient(guest) as client:
             client.attach()
-            at = re.match(r"0x([0-9a-f]+)", client.monitor("sym hrtimer_interrupt"))[1]
-            self.assertEqual(client.ask(f"Z0,{at},1"), "OK")
+            at = client.symbol("hrtimer_interrupt")
+            self.assertEqual(client.ask(f"Z0,{at:x},1"), "OK")
             interrupted: set[bool] = set()
             for _ in range(40):
                 stop = client.ask("vCont;c")
@@ -166,7 +166,7 @@ class OfALivingGuest(Evidence):
                 if interrupted == {True, False}:
                     break
             self.assertEqual(interrupted, {True, False})
-            self.assertEqual(client.ask(f"z0,{at},1"), "OK")
+            self.assertEqual(client.ask(f"z0,{at:x},1"), "OK")
 
 
 class ByItself(Evidence):
@@ -185,7 +185,7 @@ class ByItself(Evidence):
         guest.wait_for("tick 2", 60)
         with RawClient(guest) as client:
             client.attach()
-            at = self.symbol(client, "do_sys_openat2")
+            at = client.symbol("do_sys_openat2")
             self.assertEqual(client.ask(f"Z1,{at:x},1"), "OK")
             self.assertRegex(client.ask("vCont;c"), "^T05")
             self.assertEqual(client.ask(f"z1,{at:x},1"), "OK")
@@ -196,16 +196,12 @@ class ByItself(Evidence):
         self.fetch()
         return str(self.drgn()["running"])
 
-    @staticmethod
-    def symbol(client: RawClient, name: str) -> int:
-        return int(re.match(r"0x([0-9a-f]+)", client.monitor(f"sym {name}"))[1], 16)
-
     def go_to(self, client: RawClient, at: int) -> None:
         self.assertEqual(client.ask(f"P10={at.to_bytes(8, 'little').hex()}"), "OK")
 
     def warning(self, client: RawClient) -> int:
         """The first entry of the bug table that is one, in text that is still there (Linux include/asm-generic/bug.h)."""
-        table, end = self.symbol(client, "__start___bug_table"), self.symbol(client, "_etext")
+        table, end = client.symbol("__start___bug_table"), client.symbol("_etext")
         while True:
             place, _, _, flags = struct.unpack("<iiHH", bytes.fromhex(client.ask(f"m{table:x},c")))
             if flags & 1 and table + place < end:

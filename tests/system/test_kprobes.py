@@ -26,15 +26,12 @@ class Kprobes(case.Case):
         self.client = RawClient(self.guest)
         self.addCleanup(self.client.close)
         self.client.attach()
-        self.function = self.address(FUNCTION)
+        self.function = self.client.symbol(FUNCTION)
         listing = self.client.monitor(f"x/40i {self.function:#x}")
         self.code = [int(at, 16) for at in re.findall(r"^(0x[0-9a-f]+)", listing, re.M)]
-        elsewhere = self.address("panic")
+        elsewhere = self.client.symbol("panic")
         for number in range(4):  # the debug registers are others'
             self.assertEqual(self.client.ask(f"Z1,{elsewhere + number:x},1"), "OK")
-
-    def address(self, symbol: str) -> int:
-        return int(re.match(r"0x([0-9a-f]+)", self.client.monitor(f"sym {symbol}"))[1], 16)
 
     def tearDown(self) -> None:
         self.assertNotRegex(self.guest.console, COMPLAINTS)

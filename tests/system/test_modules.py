@@ -39,7 +39,7 @@ class Modules(case.Case):
         return int(self.say(f"cat /sys/module/{module}/sections/{name}").strip(), 16)
 
     def fill_debug_registers(self, client: RawClient) -> None:
-        elsewhere = int(re.match(r"0x([0-9a-f]+)", client.monitor("sym panic"))[1], 16)
+        elsewhere = client.symbol("panic")
         for number in range(4):
             self.assertEqual(client.ask(f"Z1,{elsewhere + number:x},1"), "OK")
 

@@ -80,6 +80,10 @@ class RawClient:
             text += bytes.fromhex(reply[1:]).decode(errors="replace")
         return text
 
+    def symbol(self, name: str) -> int:
+        """Where the guest's kernel has it."""
+        return int(re.match(r"0x([0-9a-f]+)", self.monitor(f"sym {name}"))[1], 16)
+
     def attach(self) -> str:
         """The usual opening; returns the stop reply, after which the guest is held for this client."""
         self.ask("qSupported:multiprocess+;swbreak+;hwbreak+;vContSupported+")
