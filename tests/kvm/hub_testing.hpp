@@ -58,7 +58,7 @@ class HubOnKvm : public testing::Test {
   // Runs the hub until `done` holds.
   template <typename F>
   ::testing::AssertionResult pump(F done) {
-    const auto deadline = std::chrono::steady_clock::now() + 20s;
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
     while (!done()) {
       io_.restart();
       io_.run_for(5ms);

@@ -17,6 +17,9 @@
 
 namespace ringside::test {
 
+// For what is certain to come: the machine may be an emulated one, with sanitizers, and shared.
+inline constexpr std::chrono::seconds kPatience{200};
+
 // Reads answer with `answer`'s low byte; accesses are counted.
 class CountingPort final : public dev::BytePortDevice {
  public:
@@ -108,7 +111,7 @@ class Reports final : public api::MachineListener {
   }
 
   // The next stop; nothing when none comes in time.
-  std::optional<api::StopReport> next(std::chrono::milliseconds patience = std::chrono::seconds(20)) {
+  std::optional<api::StopReport> next(std::chrono::milliseconds patience = kPatience) {
     std::unique_lock lock(mutex_);
     if (!changed_.wait_for(lock, patience, [this] { return !stops_.empty(); })) return std::nullopt;
     api::StopReport report = std::move(stops_.front());
@@ -117,7 +120,7 @@ class Reports final : public api::MachineListener {
   }
   std::optional<api::GuestEnd> wait_end() {
     std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, std::chrono::seconds(20), [this] { return end_.has_value(); });
+    changed_.wait_for(lock, kPatience, [this] { return end_.has_value(); });
     return end_;
   }
   std::size_t waiting() {
