@@ -9,6 +9,7 @@ namespace ringside::disasm {
 namespace {
 
 using Undo = ReadModifyWrite::Undo;
+using Carry = ReadModifyWrite::Carry;
 
 // Of one-byte opcodes; what `group` says where the opcode leaves it to ModRM.
 bool modifies_map0(std::uint8_t opcode, std::uint8_t group) {
@@ -49,13 +50,33 @@ std::uint8_t size_of(const InsnLayout& insn) {
   return of_bytes ? 1 : insn.operand_size();
 }
 
-bool needs_carry(const InsnLayout& insn) {
-  if (insn.map != 0) return false;
-  const std::uint8_t opcode = insn.opcode;
-  if (opcode < 0x40) return (opcode & 0x38) == 0x10 || (opcode & 0x38) == 0x18;  // adc, sbb
-  const bool arithmetic = opcode == 0x80 || opcode == 0x81 || opcode == 0x83;
-  const bool rotates = opcode == 0xc0 || opcode == 0xc1 || (opcode >= 0xd0 && opcode <= 0xd3);
-  return (arithmetic || rotates) && (insn.group() == 2 || insn.group() == 3);  // …, rcl, rcr
+bool rotates(const InsnLayout& insn) {
+  return insn.opcode == 0xc0 || insn.opcode == 0xc1 || (insn.opcode >= 0xd0 && insn.opcode <= 0xd3);
+}
+
+Carry carry_of(const InsnLayout& insn) {
+  if (insn.map != 0) return Carry::kNone;
+  const bool of_constant = insn.opcode == 0x80 || insn.opcode == 0x81 || insn.opcode == 0x83;
+  const unsigned operation = insn.opcode < 0x40 ? insn.opcode >> 3 : insn.group();
+  if (rotates(insn)) return operation == 2 ? Carry::kRcl : operation == 3 ? Carry::kRcr : Carry::kNone;
+  if (insn.opcode >= 0x40 && !of_constant) return Carry::kNone;
+  return operation == 2 ? Carry::kAdc : operation == 3 ? Carry::kSbb : Carry::kNone;
+}
+
+std::optional<std::uint64_t> constant_of(const InsnLayout& insn) {
+  if (insn.map != 0 || insn.opcode < 0x40 || insn.opcode == 0xd2 || insn.opcode == 0xd3) return std::nullopt;
+  if (insn.opcode == 0xd0 || insn.opcode == 0xd1) return 1;
+  return static_cast<std::uint64_t>(insn.immediate);
+}
+
+// Through CF, which is the bit above (SDM 2B, RCL/RCR/ROL/ROR).
+std::uint64_t rotate_left(std::uint64_t value, bool carry, unsigned count, unsigned size) {
+  for (; count > 0; --count) {
+    const bool out = (value & x86::alu::sign_of(size)) != 0;
+    value = (value << 1 | (carry ? 1 : 0)) & x86::alu::mask_of(size);
+    carry = out;
+  }
+  return value;
 }
 
 ReadModifyWrite describe(const InsnLayout& insn) {
@@ -67,7 +88,8 @@ ReadModifyWrite describe(const InsnLayout& insn) {
   rmw.locked = insn.lock || exchange;
   rmw.compares = insn.map == 1 && (insn.opcode == 0xb0 || insn.opcode == 0xb1 || insn.opcode == 0xc7);
   rmw.pair = insn.map == 1 && insn.opcode == 0xc7;
-  rmw.needs_carry = needs_carry(insn);
+  rmw.carry = carry_of(insn);
+  rmw.constant = constant_of(insn);
   rmw.undo = exchange ? Undo::kExchange : adds ? Undo::kAdd : Undo::kNothing;
   rmw.gpr = insn.reg();
   rmw.high_byte = rmw.size == 1 && insn.rex == 0 && rmw.gpr >= 4 && rmw.gpr < 8;
@@ -87,6 +109,39 @@ x86::CoreRegs ReadModifyWrite::before(const x86::CoreRegs& after, std::uint64_t 
   const std::uint64_t now = held >> shift & mask;
   const std::uint64_t was = (undo == Undo::kExchange ? written : written - now) & mask;
   held = (held & ~(mask << shift)) | was << shift;
+  return core;
+}
+
+std::optional<x86::CoreRegs> ReadModifyWrite::before(const x86::CoreRegs& after, std::uint64_t written,
+                                                     std::uint64_t read) const {
+  x86::CoreRegs core = before(after, written);
+  if (carry == Carry::kNone) return core;
+  const std::uint64_t mask = x86::alu::mask_of(size);
+  const bool counts = carry == Carry::kRcl || carry == Carry::kRcr;
+  const std::uint64_t other = constant ? *constant
+                              : counts ? after.gpr[x86::kRcx]
+                                       : after.gpr[gpr] >> (high_byte ? 8 : 0);
+  const unsigned ring = 8u * size + 1;
+  const unsigned count = static_cast<unsigned>(other & (size == 8 ? 63 : 31)) % ring;
+  const auto result = [&](bool was) -> std::uint64_t {
+    switch (carry) {
+      case Carry::kAdc:
+        return x86::alu::add(read, other, was, size).value;
+      case Carry::kSbb:
+        return x86::alu::sub(read, other, was, size).value;
+      case Carry::kRcl:
+        return rotate_left(read & mask, was, count, size);
+      case Carry::kRcr:
+        return rotate_left(read & mask, was, count == 0 ? 0 : ring - count, size);
+      case Carry::kNone:
+        break;
+    }
+    return 0;
+  };
+  const bool clear = result(false) == (written & mask), set = result(true) == (written & mask);
+  if (!clear && !set) return std::nullopt;
+  if (clear && set) return core;  // all the way round: CF is as it was
+  core.rflags = (core.rflags & ~x86::rflags::kCf) | (set ? x86::rflags::kCf : 0);
   return core;
 }
 

@@ -16,19 +16,24 @@ namespace ringside::disasm {
 
 struct ReadModifyWrite {
   enum class Undo : std::uint8_t { kNothing, kExchange, kAdd };
+  enum class Carry : std::uint8_t { kNone, kAdc, kSbb, kRcl, kRcr };
 
   std::uint8_t length = 0;
-  std::uint8_t size = 0;     // bytes of the operand
-  bool locked = false;       // other CPUs see it done at once or not at all (SDM 3A 8.1.2)
-  bool compares = false;     // cmpxchg: without ZF afterwards it has written back what it has read
-  bool pair = false;         // cmpxchg8b, cmpxchg16b: rdx and rax compare
-  bool needs_carry = false;  // of before, which it has changed: it cannot be run again
+  std::uint8_t size = 0;       // bytes of the operand
+  bool locked = false;         // other CPUs see it done at once or not at all (SDM 3A 8.1.2)
+  bool compares = false;       // cmpxchg: without ZF afterwards it has written back what it has read
+  bool pair = false;           // cmpxchg8b, cmpxchg16b: rdx and rax compare
+  Carry carry = Carry::kNone;  // it needs CF as it was, and has changed it
   Undo undo = Undo::kNothing;
-  std::uint8_t gpr = 0;    // what kExchange and kAdd have changed
+  std::uint8_t gpr = 0;    // what kExchange and kAdd have changed; what kAdc and kSbb have added
   bool high_byte = false;  // of it: ah, ch, dh or bh
+  std::optional<std::uint64_t> constant;  // in place of it, and what kRcl and kRcr have rotated by if not cl
 
   // `after` the instruction, that has written `written`: as it was before it.
   x86::CoreRegs before(const x86::CoreRegs& after, std::uint64_t written) const;
+  // The same of one that needs CF, which `read` that: with CF as it was.  Nothing when it cannot have done so.
+  std::optional<x86::CoreRegs> before(const x86::CoreRegs& after, std::uint64_t written,
+                                      std::uint64_t read) const;
   // `after` a cmpxchg that has failed: as if it had read `value`, of up to 8 bytes.
   x86::CoreRegs having_read(const x86::CoreRegs& after, std::uint64_t value) const;
 };

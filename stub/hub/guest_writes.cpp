@@ -45,7 +45,9 @@ api::WriteVerdict GuestWrites::write(api::VcpuAccess& vcpu, const PointSnapshot&
   }
   std::lock_guard lock(mutex_);
   // A piece of an instruction of which a piece has been refused goes with it.
-  if (state.again || is_stale(vcpu, points, registers, state, at, data)) return api::WriteVerdict::kTell;
+  if (state.again || is_stale(vcpu, points, registers, state, at, data, ByteView(old).first(data.size()))) {
+    return api::WriteVerdict::kTell;
+  }
   note_watches(points, state, at, data);
   note_slots(vcpu, points, state, at, data.size());
   put(points, at, data);
@@ -58,12 +60,16 @@ api::WriteVerdict GuestWrites::write(api::VcpuAccess& vcpu, const PointSnapshot&
 
 // Whether what is brought was made of a value that is not, or never was, in the guest's memory.
 bool GuestWrites::is_stale(api::VcpuAccess& vcpu, const PointSnapshot& points, x86::RegisterFile& registers,
-                           GuestWrite& state, Gpa at, ByteView data) {
+                           GuestWrite& state, Gpa at, ByteView data, ByteView old) {
   const bool raced = std::max(last_write(at), last_write(at + (data.size() - 1))) > state.seen;
   const bool under = covers_int3(points, at, data.size());
   if (!raced && !under) return false;
   const auto insn = writer_of(vcpu, points, registers, at, data);
-  if (!insn || insn->needs_carry || !(under || insn->locked)) return false;
+  if (!insn || !(under || insn->locked)) return false;
+  // What it has read before another vCPU has written there is not known, so CF cannot be told.
+  if (insn->carry != disasm::ReadModifyWrite::Carry::kNone && raced) return false;
+  state.read = little_endian(old);
+  if (!insn->before(vcpu.core(), little_endian(data), state.read)) return false;
   state.again = insn;
   std::array<std::uint8_t, 8> brought;
   std::ranges::copy(data, brought.begin());
@@ -221,7 +227,7 @@ bool GuestWrites::run_again(api::VcpuAccess& vcpu, const GuestWrite& state) {
   // so it cannot be run again: it would want what it has read.
   const bool failed = state.again->compares && (core.rflags & x86::rflags::kZf) == 0;
   vcpu.set_core(failed ? state.again->having_read(core, state.brought)
-                       : state.again->before(core, state.brought));
+                       : *state.again->before(core, state.brought, state.read));  // is_stale() has tried
   return !failed;
 }
 

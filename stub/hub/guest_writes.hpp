@@ -38,6 +38,7 @@ struct GuestWrite {
   std::uint64_t slots = 0;  // bits of DR6: debug registers that would have noticed
   std::optional<disasm::ReadModifyWrite> again;
   std::uint64_t brought = 0;  // with `again`: what it would have written
+  std::uint64_t read = 0;     // with `again`, where no other vCPU came between: what it was made of
   bool beside_int3 = false;   // with `again`: where none is inserted
   bool review = false;        // an int3 stands where the guest has other things now
   bool stepped = false;       // it is one that was to be stepped
@@ -68,7 +69,7 @@ class GuestWrites {
 
   std::uint64_t& last_write(Gpa at) { return last_[at.value / 8 % kWords]; }
   bool is_stale(api::VcpuAccess& vcpu, const PointSnapshot& points, x86::RegisterFile& registers,
-                GuestWrite& state, Gpa at, ByteView data);
+                GuestWrite& state, Gpa at, ByteView data, ByteView old);
   std::optional<disasm::ReadModifyWrite> writer_of(api::VcpuAccess& vcpu, const PointSnapshot& points,
                                                    x86::RegisterFile& registers, Gpa at, ByteView data) const;
   void note_watches(const PointSnapshot& points, GuestWrite& state, Gpa at, ByteView data) const;

@@ -254,7 +254,27 @@ TEST_F(UnderInt3, EvenUnderAnotherOfOurs) {
   EXPECT_EQ(write(0), End::kAlone);
 }
 
-TEST_F(UnderInt3, WhatNeedsTheOldCarryIsLeftAsItIs) {
+// adc [rsi],ecx, which has read 0x1122cc44 and left another CF than it found.
+TEST_F(UnderInt3, WhatNeedsCfHasItBack) {
+  put(code_of_[0], {0x11, 0x0e});
+  for (const std::uint64_t was : {std::uint64_t{0}, x86::rflags::kCf}) {
+    x86::CoreRegs core = at(kText, 0xffffffff);
+    core.rip = kKernel + code_of_[0] + 2;
+    core.rflags = 2 | (was == 0 ? x86::rflags::kCf : 0);
+    machine_.vcpu(0).set_core(core);
+    EXPECT_EQ(store(kText, {static_cast<std::uint8_t>(was == 0 ? 0x43 : 0x44), 0xcc, 0x22, 0x11}),
+              WriteVerdict::kTell);
+    ASSERT_TRUE(cpus_[0].state.again && cpus_[0].state.beside_int3);
+    EXPECT_TRUE(GuestWrites::run_again(machine_.vcpu(0), cpus_[0].state));
+    core.rip -= 2;
+    core.rflags = 2 | was;
+    EXPECT_EQ(machine_.vcpu(0).core(), core);
+    EXPECT_EQ(word(), 0x11223344u);
+    writes_.begin_next(cpus_[0].state);
+  }
+}
+
+TEST_F(UnderInt3, WhatCannotHaveMadeThatOfItIsNotTheWriter) {
   put(code_of_[0], {0x11, 0x0e});  // adc [rsi],ecx
   x86::CoreRegs core = at(kText);
   core.rip = kKernel + code_of_[0] + 2;
