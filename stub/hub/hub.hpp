@@ -82,7 +82,9 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
     std::optional<Gva> hit;    // a breakpoint here has been dealt with: pass it at the next run
     bool needs_alone = false;  // and that takes a step with nobody else running
     bool needs_unwatched =
-        false;  // its instruction takes a step with nobody else running and nothing watched
+        false;                   // its instruction takes a step with nobody else running and nothing watched
+    std::optional<Gva> compare;  // a cmpxchg that shall not meet our int3 once more
+    unsigned way_back = 0;       // how many steps it has to come there
     std::map<TracerId, std::optional<GvaRange>> steps;  // who ordered a step, and over which range
     std::unique_ptr<x86::RegisterFile> registers;       // while parked: what has been read so far
 
@@ -183,14 +185,17 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void watch_pages(PointSnapshot& snapshot);
   void set_watched(std::vector<GpaRange> pages);
   void write_hits(VcpuId id);
-  void step_unwatched(VcpuId id);
-  void finish_step_unwatched(VcpuId id);
-  void tell_of_changes(VcpuId id);
   bool has_hope() const;
   bool pending_is_due() const;
   bool look_at_new_modules();
   void look_for_pending();
   void look_for_pending_in(const x86::CpuContext& context);
+
+  // hub_unwatched.cpp
+  void step_unwatched(VcpuId id);
+  void finish_step_unwatched(VcpuId id);
+  void tell_of_changes(VcpuId id);
+  void see_to_compare(VcpuId id, bool stepped_unwatched);
 
   // hub_events.cpp
   bool happened(api::VcpuAccess& access, const api::GuestEvent& event);

@@ -62,8 +62,9 @@ void Hub::handle_stop(api::StopReport report) {
   if (std::exchange(policy_.context(id).review, false)) {
     exclusively([this] { points_dirty_ = reviewing_ = true; });
   }
+  bool unwatched = false;
   if (stepping_over_ == id) {
-    const bool unwatched = all_lifted_;
+    unwatched = all_lifted_;
     finish_step_over(id);
     // One iteration of a repeated instruction: the rest of it is no new hit.
     if (!unwatched && vcpu.context.linear_rip() == lifted_at_ && !report.debug.int3 &&
@@ -73,6 +74,7 @@ void Hub::handle_stop(api::StopReport report) {
     }
   }
   if (!ended_) classify(id, report);
+  see_to_compare(id, unwatched);
   settle();
 }
 
@@ -324,10 +326,7 @@ void Hub::drop_stale_events(TracerId who, Tracer& tracer) {
     Vcpu& vcpu = at(event.vcpu);
     const bool stands = vcpu.context.linear_rip() == event.at;
     if (stands && points_.claim(who, {.kind = *kind, .at = event.at, .length = 1}) != nullptr) return false;
-    const bool others = points_.has(PointKind::kSoftware, event.at) ||
-                        points_.has(PointKind::kProbe, event.at) ||
-                        points_.has(PointKind::kHardware, event.at);
-    if (stands && !others) vcpu.hit.reset();
+    if (stands && !points_.has_at(event.at)) vcpu.hit.reset();
     return true;
   });
 }

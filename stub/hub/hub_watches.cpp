@@ -237,58 +237,6 @@ void Hub::write_hits(VcpuId id) {
   }
 }
 
-// One instruction that KVM cannot emulate, or that must not see an int3, with nothing inserted and nothing
-// watched while nobody else runs; what it has changed is found by comparing.
-void Hub::step_unwatched(VcpuId id) {
-  Vcpu& vcpu = at(id);
-  if (ended_ || vcpu.dead || !vcpu.needs_unwatched) return;
-  if (holds_.holders(id).size() > 1) return;  // when it lets go, start_vcpu() will be here again
-  if (points_dirty_) publish();
-  before_step_.clear();
-  for (const WatchPiece& piece : snapshot_->watches) {
-    before_step_.emplace_back(piece,
-                              memory_.read_physical(piece.where.begin, piece.where.end - piece.where.begin));
-  }
-  memory_.lift_all();
-  lifted_pages_ = std::move(watched_pages_);
-  set_watched({});
-  all_lifted_ = true;
-  lifted_at_ = vcpu.context.linear_rip();
-  step_alone(id);
-}
-
-void Hub::finish_step_unwatched(VcpuId id) {
-  all_lifted_ = false;
-  memory_.lower_all();
-  set_watched(std::exchange(lifted_pages_, {}));
-  points_dirty_ = memory_.take_changed() || points_dirty_;
-  stepping_over_.reset();
-  release_monitor();
-  tell_of_changes(id);
-}
-
-// A write that leaves what was there is not seen here.
-void Hub::tell_of_changes(VcpuId id) {
-  std::set<std::shared_ptr<const Watch>> told;
-  for (const auto& [piece, before] : std::exchange(before_step_, {})) {
-    const Bytes now = memory_.read_physical(piece.where.begin, before.size());
-    const auto [was, is] = std::ranges::mismatch(before, now);
-    if (was == before.end() || !told.insert(piece.watch).second) continue;
-    for (const Place::Wish& wish : piece.watch->wishes) {
-      wish.claim.counters->hits.fetch_add(1, std::memory_order_relaxed);
-      wish.claim.counters->stops.fetch_add(1, std::memory_order_relaxed);
-      const Gva at = piece.at + static_cast<std::uint64_t>(was - before.begin());
-      this->at(id).steps.erase(wish.owner);
-      concern(wish.owner, {.vcpu = id,
-                           .reason = tracer::StopReason::kWriteWatch,
-                           .at = piece.watch->spec.at,
-                           .context = this->at(id).context,
-                           .detail = fmt::format("written from {:#x} on: {:#x} was there, {:#x} is now",
-                                                 at.value, *was, *is)});
-    }
-  }
-}
-
 // Thread: a vCPU's.  Plans are made anew a little later, once for all that a patching kernel does meanwhile.
 void Hub::text_rewritten() {
   if (text_rewritten_.exchange(true, std::memory_order_relaxed)) return;

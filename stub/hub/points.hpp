@@ -65,6 +65,9 @@ class PointTable {
   std::size_t owned_by(TracerId owner) const;
   // Does anyone want to stop at exactly this address, by a point of this kind?
   bool has(PointKind kind, Gva at) const { return points_.contains({.kind = kind, .at = at, .length = 1}); }
+  bool has_at(Gva at) const {
+    return has(PointKind::kSoftware, at) || has(PointKind::kHardware, at) || has(PointKind::kProbe, at);
+  }
 
  private:
   std::map<PointSpec, Claims> points_;

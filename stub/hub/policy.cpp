@@ -115,6 +115,7 @@ api::Verdict Policy::before_run(api::VcpuAccess& vcpu, api::DebugExit& exit) noe
   PerVcpu& state = vcpus_.at(vcpu.id().number);
   state.run.wanted.clear();
   state.run.review = false;
+  state.run.compare.reset();
   state.step.cancel();
   state.guests_int3 = state.armed = false;
   return enter(vcpu, state, pass_reported(vcpu, state, exit));
@@ -318,7 +319,13 @@ api::WriteVerdict Policy::on_guest_write(api::VcpuAccess& vcpu, Gpa at, ByteView
 // KVM takes an instruction whose write it has handed to us for no step, and debug registers have not seen it.
 api::Verdict Policy::after_guest_write(api::VcpuAccess& vcpu, api::DebugExit& exit) noexcept {
   PerVcpu& state = vcpus_.at(vcpu.id().number);
-  if (state.write.again && GuestWrites::run_again(vcpu, state.write)) return run_again(vcpu, state);
+  if (state.write.again) {
+    const bool once_more = GuestWrites::run_again(vcpu, state.write);
+    const disasm::ReadModifyWrite& insn = *state.write.again;
+    if (insn.compares && state.write.beside_int3)
+      state.run.compare = vcpu.linear_rip() - (once_more ? 0 : insn.length);
+    if (once_more) return run_again(vcpu, state);
+  }
   watched(vcpu, state);
   state.run.review = state.run.review || state.write.review;
   exit = {.int3 = false, .dr6 = state.write.slots, .write = !state.run.wanted.empty()};
@@ -327,7 +334,8 @@ api::Verdict Policy::after_guest_write(api::VcpuAccess& vcpu, api::DebugExit& ex
   const bool trap = exit.dr6 != 0;
   api::Verdict verdict = trap ? enter(vcpu, state, decide(vcpu, state, exit)) : api::Verdict::kResume;
   if (exit.write) verdict = api::Verdict::kStop;
-  if (verdict == api::Verdict::kResume && state.run.review) return api::Verdict::kReview;
+  const bool look = state.run.review || state.run.compare;
+  if (verdict == api::Verdict::kResume && look) return api::Verdict::kReview;
   return verdict;
 }
 

@@ -48,6 +48,7 @@ struct RunContext {
   // Answers, with a stop.
   std::vector<Wanted> wanted;  // by the breakpoint at RIP, or watches of what it has written
   bool review = false;         // what is inserted has to be looked at before it goes on
+  std::optional<Gva> compare;  // a cmpxchg here has met an int3 of ours, and would again
 };
 
 class Policy final : public api::DebugPolicy {

@@ -166,6 +166,44 @@ TEST_F(GuestWritesOnKvm, WhatIsReadUnderAnInt3IsTheGuestsOwn) {
   EXPECT_EQ(*seen, Bytes{0x42});
 }
 
+// A loop around a cmpxchg of a byte where an int3 stands.
+class CompareUnderInt3 : public GuestWritesOnKvm {
+ protected:
+  // `load` gets it into al, in 7 bytes.
+  void comes_through(Code load) {
+    const Code loop = {0x8d, 0x50, 0x01,                                // retry: lea edx,[rax+1]
+                       0xf0, 0x0f, 0xb0, 0x14, 0x25, 0x20, 0x80, 0, 0,  // lock cmpxchg [0x8020],dl
+                       0x75, 0xf2,                                      // jne retry
+                       kNop, kHlt};
+    Code code = std::move(load);
+    code.insert(code.end(), loop.begin(), loop.end());
+    code.resize(0x20, kHlt);
+    code.push_back(0x41);
+    boot(code);
+    auto alice = attach();
+    stop_all(*alice);
+    use_up_registers(*alice);
+    ASSERT_TRUE(insert(*alice, software(0x20)));
+    ASSERT_TRUE(insert(*alice, software(21)));
+    resume(*alice);
+    EXPECT_EQ(offset(wait_stop(*alice)), 21u);
+    std::optional<Bytes> seen;
+    alice->port->read_memory(VcpuId{0}, tracer::AddressSpace::kVirtual, Gva{kCode + 0x20}, 1,
+                             [&](Result<Bytes> data) { seen = data.value_or(Bytes{}); });
+    ASSERT_TRUE(pump([&] { return seen.has_value(); }));
+    EXPECT_EQ(*seen, Bytes{0x42});
+    EXPECT_EQ(machine_->qword(kCode + 0x20) & 0xff, 0xccu);
+  }
+};
+
+TEST_F(CompareUnderInt3, OfWhatWasLoadedComesThrough) {
+  comes_through({0x8a, 0x04, 0x25, 0x20, 0x80, 0, 0});  // mov al,[0x8020]
+}
+
+TEST_F(CompareUnderInt3, OfWhatIsKnownComesThrough) {
+  comes_through({0xb8, 0x41, 0, 0, 0, kNop, kNop});  // mov eax,0x41
+}
+
 // Each of four CPUs adds to one counter a thousand times in each of three ways; nothing is lost, and each time
 // has been counted.
 TEST_F(GuestWritesOnKvm, LockedWritesOfFourCpusLoseNothing) {
