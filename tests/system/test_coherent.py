@@ -71,6 +71,7 @@ class Patching(case.Case):
 
     points = 300
     everything = False  # traced, not only what is drawn
+    busy = BUSY
     patience = 120
 
     def functions(self, suite: str) -> dict[str, int]:
@@ -79,7 +80,7 @@ class Patching(case.Case):
         found = [(name, int(at, 16)) for at, name in re.findall(r"^([0-9a-f]{16}) [tT] (\w+)$", listing, re.M)]
         times = Counter(name for name, _ in found)
         return {name: at for name, at in found if
-                at >= FIRST_TEXT and times[name] == 1 and not NO_FUNCTION.match(name) and not BUSY.search(name)}
+                at >= FIRST_TEXT and times[name] == 1 and not NO_FUNCTION.match(name) and not self.busy.search(name)}
 
     def drawn(self, suite: str) -> dict[int, str]:
         """Names by address, each address once."""
