@@ -203,6 +203,7 @@ class Hub final : public api::MachineListener, public tracer::PortFactory {
   void kernel_came(const Sighting& seen);
   void carry_over(const KernelPlace& place);
   void take_back();
+  void move_points(const std::vector<LinkMap::Move>& moves);
   void replan_all();
   static bool wants_stops(const Tracer& tracer);
   bool is_watched() const;

@@ -63,51 +63,47 @@ void Hub::kernel_came(const Sighting& seen) {
   arm_symbols();
 }
 
-// What has been set by the addresses of the unrelocated image is meant in the running one.
+// What has been set by the addresses of an image elsewhere is meant in the running one.
 void Hub::carry_over(const KernelPlace& place) {
   take_back();
   std::set<TracerId> before;
   for (const auto& [who, tracer] : tracers_) before.insert(who);
   link_map_.relocated(place, before);
-  struct Moving {
-    TracerId owner;
-    PointSpec spec;
-    std::shared_ptr<const PointActions> actions;
-  };
-  std::vector<Moving> moving;
+  std::vector<LinkMap::Move> moves;
   for (const auto& [spec, claims] : points_.points()) {
     for (const auto& [owner, claim] : claims) {
-      if (link_map_.means_linked(owner, spec)) moving.push_back({owner, spec, claim.actions});
+      if (const auto there = link_map_.meant(owner, spec)) moves.push_back({owner, spec, *there});
     }
   }
-  if (moving.empty()) return;
-  for (const Moving& one : moving) points_.remove(one.owner, one.spec);
-  for (const Moving& one : moving) {
-    points_.add(one.owner, link_map_.moved(one.owner, one.spec), one.actions);
-    const auto tracer = tracers_.find(one.owner);
+  if (moves.empty()) return;
+  move_points(moves);
+  for (const LinkMap::Move& one : moves) {
+    link_map_.moved(one.who, one.asked, one.there);
+    const auto tracer = tracers_.find(one.who);
     if (tracer != tracers_.end())
-      tracer->second.events->on_message(fmt::format("{} has moved with the kernel to {:#x}",
-                                                    to_text(one.spec), one.spec.at.value + place.slide()));
+      tracer->second.events->on_message(
+          fmt::format("{} has moved with the kernel to {:#x}", to_text(one.asked), one.there.at.value));
   }
   replan_all();
 }
 
 // The other way round: a new life begins with the addresses that the tracers have given.
 void Hub::take_back() {
-  std::vector<std::tuple<TracerId, PointSpec, std::shared_ptr<const PointActions>>> moving;
-  for (const auto& [owner, specs] : link_map_.all_moved()) {
-    for (const PointSpec& spec : specs) {
-      const Claim* claim = points_.claim(owner, spec);
-      if (claim != nullptr) moving.emplace_back(owner, spec, claim->actions);
-    }
-  }
-  for (const auto& [owner, spec, actions] : moving) points_.remove(owner, spec);
-  for (const auto& [owner, spec, actions] : moving) {
-    PointSpec linked = spec;
-    linked.at = spec.at - link_map_.slide();
-    points_.add(owner, linked, actions);
-  }
+  std::vector<LinkMap::Move> moves = link_map_.all_moved();
+  for (LinkMap::Move& one : moves) std::swap(one.asked, one.there);
+  move_points(moves);
   link_map_.forget();
+}
+
+// All at once: where one goes another may come from.
+void Hub::move_points(const std::vector<LinkMap::Move>& moves) {
+  std::vector<std::tuple<TracerId, PointSpec, std::shared_ptr<const PointActions>>> moving;
+  for (const LinkMap::Move& one : moves) {
+    const Claim* claim = points_.claim(one.who, one.asked);
+    if (claim != nullptr) moving.emplace_back(one.who, one.there, claim->actions);
+  }
+  for (const LinkMap::Move& one : moves) points_.remove(one.who, one.asked);
+  for (const auto& [owner, spec, actions] : moving) points_.add(owner, spec, actions);
 }
 
 void Hub::replan_all() {

@@ -30,10 +30,11 @@ std::optional<PointKind> breakpoint_of(StopReason reason) {
 
 // gdb would take a breakpoint that it does not know here for an old one, and go on without a word.
 std::string moved_text(Gva set_at, Gva where, std::uint64_t slide) {
+  const std::uint64_t up = where - set_at, down = set_at - where;
   return fmt::format(
-      "breakpoint {:#x} is met at {:#x}: the kernel has moved by {:#x} since it was set\n"
+      "breakpoint {:#x} is met at {:#x}: the kernel has moved by {}{:#x} since it was set\n"
       "to move the symbols: rs-kaslr (of gdbinit/ringside.gdb), or symbol-file -o {:#x} VMLINUX",
-      set_at.value, where.value, slide, slide);
+      set_at.value, where.value, where < set_at ? "-" : "", std::min(up, down), slide);
 }
 
 }  // namespace

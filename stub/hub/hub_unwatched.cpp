@@ -79,8 +79,8 @@ void Hub::see_to_compare(VcpuId id, bool stepped_unwatched) {
     vcpu.way_back = kWayBack;
   }
   if (!vcpu.compare) return;
-  const bool has_written = stepped_unwatched && lifted_at_ == *vcpu.compare &&
-                           (vcpu.context.core.rflags & x86::rflags::kZf) != 0;
+  const bool has_written =
+      stepped_unwatched && lifted_at_ == *vcpu.compare && (vcpu.context.core.rflags & x86::rflags::kZf) != 0;
   const Gva here = vcpu.context.linear_rip();
   const Bytes code = memory_.read_virtual(vcpu.context.paging, here, 2);
   if (has_written || vcpu.way_back == 0 || may_wait_for_an_interrupt(code)) {

@@ -7,10 +7,9 @@ namespace ringside::hub {
 
 void LinkMap::relocated(const KernelPlace& place, const std::set<TracerId>& before) {
   forget();
-  if (place.slide() == 0) return;
   place_ = place;
   std::ranges::copy_if(before, std::inserter(unaware_, unaware_.end()),
-                       [this](TracerId who) { return !knows(who); });
+                       [this](TracerId who) { return believed(who) != slide(); });
 }
 
 void LinkMap::forget() {
@@ -25,39 +24,71 @@ void LinkMap::forget(TracerId who) {
   moved_.erase(who);
 }
 
-bool LinkMap::knows(TracerId who) const {
+std::uint64_t LinkMap::believed(TracerId who) const {
   const auto told = told_.find(who);
-  return told != told_.end() && told->second == slide();
+  return told != told_.end() ? told->second : 0;
 }
 
-PointSpec LinkMap::moved(TracerId who, const PointSpec& linked) {
-  PointSpec there = linked;
-  there.at = linked.at + slide();
-  moved_[who].insert(there);
+std::optional<PointSpec> LinkMap::meant(TracerId who, const PointSpec& asked) const {
+  if (asked.kind == PointKind::kProbe) return std::nullopt;
+  const std::uint64_t own = believed(who);
+  const bool in_own = is_in_image(own, asked.at);
+  const std::uint64_t from = in_own ? own : 0;
+  if (from == slide() || !(in_own || is_in_image(0, asked.at))) return std::nullopt;
+  PointSpec there = asked;
+  there.at = asked.at - from + slide();
   return there;
+}
+
+void LinkMap::moved(TracerId who, const PointSpec& asked, const PointSpec& there) {
+  Moved& mine = moved_[who];
+  mine.to.insert_or_assign(asked, there);
+  mine.from.insert_or_assign(there, asked);
 }
 
 PointSpec LinkMap::inserted(TracerId who, const PointSpec& asked) {
   if (!unaware_.contains(who)) return asked;
-  const bool apart = runs(asked.at) && !is_linked(asked.at);
-  if (apart && asked.kind != PointKind::kProbe) unaware_.erase(who);  // its symbols have been moved
-  if (unaware_.contains(who) && means_linked(who, asked)) return moved(who, asked);
-  if (const auto mine = moved_.find(who); mine != moved_.end()) mine->second.erase(asked);
+  if (const auto there = meant(who, asked)) {
+    moved(who, asked, *there);
+    return *there;
+  }
+  if (asked.kind != PointKind::kProbe && is_in_image(slide(), asked.at)) {  // its symbols have been moved
+    unaware_.erase(who);
+    told(who, slide());
+  }
+  if (const auto mine = moved_.find(who); mine != moved_.end()) {
+    if (const auto known = mine->second.from.find(asked); known != mine->second.from.end()) {
+      mine->second.to.erase(known->second);
+      mine->second.from.erase(known);
+    }
+  }
   return asked;
 }
 
 PointSpec LinkMap::removed(TracerId who, const PointSpec& asked) {
   const auto mine = moved_.find(who);
   if (mine == moved_.end()) return asked;
-  PointSpec there = asked;
-  there.at = asked.at + slide();
-  return is_linked(asked.at) && mine->second.erase(there) > 0 ? there : asked;
+  const auto known = mine->second.to.find(asked);
+  if (known == mine->second.to.end()) return asked;
+  const PointSpec there = known->second;
+  mine->second.to.erase(known);
+  mine->second.from.erase(there);
+  return there;
 }
 
-std::optional<Gva> LinkMap::set_at(TracerId who, const PointSpec& spec) const {
+std::optional<Gva> LinkMap::set_at(TracerId who, const PointSpec& there) const {
   const auto mine = moved_.find(who);
-  if (mine == moved_.end() || !mine->second.contains(spec)) return std::nullopt;
-  return spec.at - slide();
+  if (mine == moved_.end()) return std::nullopt;
+  const auto known = mine->second.from.find(there);
+  return known != mine->second.from.end() ? std::optional(known->second.at) : std::nullopt;
+}
+
+std::vector<LinkMap::Move> LinkMap::all_moved() const {
+  std::vector<Move> all;
+  for (const auto& [who, mine] : moved_) {
+    for (const auto& [asked, there] : mine.to) all.push_back({who, asked, there});
+  }
+  return all;
 }
 
 }  // namespace ringside::hub

@@ -1,13 +1,14 @@
-// Breakpoints by the addresses of an unrelocated vmlinux, carried over to where the kernel runs.
+// Breakpoints by the addresses of a vmlinux where it is not, carried over to where the kernel runs.
 //
-// A tracer that came before the kernel had moved itself goes on with the addresses that its vmlinux has, until it
-// moves its symbols.  What it sets in the linked image is set in the running one instead.  Where the two overlap,
-// it depends on whether the tracer has been told of the slide.  Thread: hub.
+// A tracer that came before the kernel had moved itself goes on with the addresses that its vmlinux has: as linked,
+// or, when it has been told of a slide, as that says, until it moves its symbols.  What it sets in that image is set in
+// the running one instead.  Thread: hub.
 #pragma once
 
 #include <map>
 #include <optional>
 #include <set>
+#include <vector>
 
 #include "stub/hub/kernel_spotter.hpp"
 #include "stub/hub/points.hpp"
@@ -16,7 +17,13 @@ namespace ringside::hub {
 
 class LinkMap {
  public:
-  // The kernel has come to its place; of `before`, who were there, those do not know who have not been told.
+  struct Move {
+    TracerId who;
+    PointSpec asked;
+    PointSpec there;
+  };
+
+  // The kernel has come to its place; of `before`, who were there, some take it to be elsewhere.
   void relocated(const KernelPlace& place, const std::set<TracerId>& before);
   // The kernel is no more.  What the tracers have been told they still know.
   void forget();
@@ -28,27 +35,30 @@ class LinkMap {
   PointSpec inserted(TracerId who, const PointSpec& asked);
   PointSpec removed(TracerId who, const PointSpec& asked);
 
-  // What this tracer has set was meant by the linked image.  Probes never are: who sets them asks the kernel
-  // itself where it is.
-  bool means_linked(TracerId who, const PointSpec& spec) const {
-    return spec.kind != PointKind::kProbe && is_linked(spec.at) && !(runs(spec.at) && knows(who));
-  }
+  // Where in the running image the point is that this tracer has set in its own; nothing when it is there, or in
+  // neither.  Probes are never moved: who sets them asks the kernel itself where it is.
+  std::optional<PointSpec> meant(TracerId who, const PointSpec& asked) const;
   // Notes that this tracer's point has been moved along.
-  PointSpec moved(TracerId who, const PointSpec& linked);
+  void moved(TracerId who, const PointSpec& asked, const PointSpec& there);
   // The address that the tracer has set it at, when that is another.
-  std::optional<Gva> set_at(TracerId who, const PointSpec& spec) const;
-  std::map<TracerId, std::set<PointSpec>> all_moved() const { return moved_; }
+  std::optional<Gva> set_at(TracerId who, const PointSpec& there) const;
+  std::vector<Move> all_moved() const;
   std::uint64_t slide() const { return place_ ? place_->slide() : 0; }
 
  private:
-  bool is_linked(Gva at) const { return place_ && at - place_->link_text < place_->bytes; }
-  bool runs(Gva at) const { return place_ && at - place_->text < place_->bytes; }
-  bool knows(TracerId who) const;
+  struct Moved {
+    std::map<PointSpec, PointSpec> to, from;
+  };
 
-  std::optional<KernelPlace> place_;  // with a slide
+  std::uint64_t believed(TracerId who) const;
+  bool is_in_image(std::uint64_t slide, Gva at) const {
+    return place_ && at - (place_->link_text + slide) < place_->bytes;
+  }
+
+  std::optional<KernelPlace> place_;
   std::set<TracerId> unaware_;
-  std::map<TracerId, std::uint64_t> told_;         // that slide
-  std::map<TracerId, std::set<PointSpec>> moved_;  // where they are now
+  std::map<TracerId, std::uint64_t> told_;  // that slide
+  std::map<TracerId, Moved> moved_;
 };
 
 }  // namespace ringside::hub

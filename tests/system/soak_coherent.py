@@ -28,7 +28,7 @@ class EveryFunctionTraced(Patching):
     points = 2000
     everything = True
     # Switching a tracer on or off pokes 38,000 places three times each, and tells the other CPU of each.
-    busy = re.compile(BUSY.pattern + r"|^(_find_next_(and_)?bit|irq_work_.*|ct_irq_.*|find_busiest_.*|(generic_)?smp_call_.*)$")
+    busy = re.compile(BUSY.pattern + r"|^(_find_next_(and_)?bit|irq_work_.*|ct_.*|find_busiest_.*|.*smp_call_.*|.*cond_resched.*|.*idle.*)$")
     patience = 3000
 
     def test_6_1(self) -> None:

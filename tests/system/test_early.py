@@ -8,7 +8,8 @@ from pathlib import Path
 import case
 from harness import kernels
 from harness.gdb import Gdb
-from harness.guest import TICKING, Guest
+from harness.guest import SPINNING, TICKING, Guest
+from harness.rawclient import RawClient
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GUESTS = Path(__file__).resolve().parent / "guests"
@@ -101,7 +102,28 @@ class BreakpointsMoveWithTheKernel(case.Case):
             self.assertIn("hit Breakpoint 2, do_sys_openat2", gdb.run("continue", 60))
             gdb.run("monitor stop-on hang:2")
             gdb.run("set *(unsigned *)$pc = 0x00feebfa")  # cli; jmp .
-            self.assertRegex(gdb.run("continue", 60), r"hang: CPU \d has taken no interrupt for 2 s, and is at do_sys_open")
+            self.assertRegex(gdb.run("continue", SPINNING), r"hang: CPU \d has taken no interrupt for 2 s, and is at do_sys_open")
+
+    def test_a_kernel_that_comes_to_another_place_than_before_meets_them_there(self) -> None:
+        with Guest("--boot=64", init=TICKING, gdb=True) as guest, RawClient(guest) as raw:
+            guest.wait_for("tick 2")
+            raw.attach()
+            before = slide = number(r"offset (0x[0-9a-f]+)", raw.monitor("kaslr"))
+            at = raw.symbol("do_sys_openat2")
+            self.assertEqual(raw.ask(f"Z1,{at:x},1"), "OK")
+            while slide == before:  # one boot in some hundred
+                raw.monitor("reset")
+                raw.send("vCont;c")
+                words = ""
+                while not (stop := raw.receive()).startswith("T"):
+                    words += bytes.fromhex(stop[1:]).decode(errors="replace")
+                slide = number(r"offset (0x[0-9a-f]+)", raw.monitor("kaslr"))
+            moved = at - before + slide
+            self.assertIn(f"break {at:#x} has moved with the kernel to {moved:#x}", words)
+            self.assertIn(f"breakpoint {at:#x} is met at {moved:#x}: the kernel has moved by ", words)
+            self.assertEqual(int.from_bytes(bytes.fromhex(raw.ask("p10"))[:8], "little"), moved)
+            self.assertEqual(raw.ask(f"z1,{at:x},1"), "OK")
+            self.assertNotIn("tracer 1", raw.monitor("probes"))
 
 
 class Trouble(case.Case):

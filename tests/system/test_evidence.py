@@ -13,7 +13,7 @@ from pathlib import Path
 
 import case
 from harness import kernels
-from harness.guest import TICKING, Guest
+from harness.guest import SPINNING, TICKING, Guest
 from harness.place import ringside, the_place
 from harness.rawclient import RawClient
 from test_guestos import MODULE, module_files
@@ -191,7 +191,7 @@ class ByItself(Evidence):
             self.assertEqual(client.ask(f"z1,{at:x},1"), "OK")
             breaking(client, at)
             client.send("vCont;c")
-            guest.wait_for_stderr(rf"dumping: {words}.*\n(.*\n)*ringside: dumped to ", 60)
+            guest.wait_for_stderr(rf"dumping: {words}.*\n(.*\n)*ringside: dumped to ", SPINNING)
         guest.end()
         self.fetch()
         return str(self.drgn()["running"])

@@ -15,6 +15,8 @@ from harness import kernels
 from harness.place import the_place
 
 QUIET = "console=ttyS0 quiet panic=-1"
+# Seconds to wait for a guest that spins with interrupts off, where one of its own takes an emulator minutes.
+SPINNING = 300
 # An init that shows that it lives, and opens a file each time.
 TICKING = """i=0
 while :; do

@@ -17,12 +17,12 @@ struct Executed {
   bool carry;
 };
 
-#define EXECUTE(NAME, INSN)                                                     \
-  template <typename T>                                                         \
-  Executed<T> NAME(T value, bool carry) {                                       \
-    std::uint8_t flag = carry ? 1 : 0;                                          \
+#define EXECUTE(NAME, INSN)                                                                    \
+  template <typename T>                                                                        \
+  Executed<T> NAME(T value, bool carry) {                                                      \
+    std::uint8_t flag = carry ? 1 : 0;                                                         \
     asm("addb $0xff, %1\n\t" INSN "\n\tsetc %1" : "+Q"(value), "+Q"(flag) : "c"(kRcx) : "cc"); \
-    return {value, flag != 0};                                                  \
+    return {value, flag != 0};                                                                 \
   }
 EXECUTE(adc_byte, "adcb %%ch, %0")
 EXECUTE(adc_word, "adcw %%cx, %0")
@@ -70,25 +70,25 @@ void expect_before(const Bytes& code, Executed<T> (*execute)(T, bool)) {
 }
 
 TEST(ReadModifyWriteWithCarry, OfASum) {
-  expect_before<std::uint8_t>({0x10, 0x2e}, adc_byte);                                 // adc [rsi],ch
-  expect_before<std::uint16_t>({0x66, 0x11, 0x0e}, adc_word);                          // adc [rsi],cx
-  expect_before<std::uint64_t>({0xf0, 0x48, 0x11, 0x0e}, adc_quad);                    // lock adc [rsi],rcx
-  expect_before<std::uint64_t>({0x48, 0x83, 0x16, 0xfe}, adc_constant);                // adc qword [rsi],-2
-  expect_before<std::uint32_t>({0x19, 0x0e}, sbb_long);                                // sbb [rsi],ecx
-  expect_before<std::uint8_t>({0x80, 0x1e, 0x7f}, sbb_byte_constant);                  // sbb byte [rsi],0x7f
-  expect_before<std::uint32_t>({0x81, 0x1e, 0x78, 0x56, 0x34, 0x12}, sbb_constant);    // sbb dword [rsi],…
+  expect_before<std::uint8_t>({0x10, 0x2e}, adc_byte);                               // adc [rsi],ch
+  expect_before<std::uint16_t>({0x66, 0x11, 0x0e}, adc_word);                        // adc [rsi],cx
+  expect_before<std::uint64_t>({0xf0, 0x48, 0x11, 0x0e}, adc_quad);                  // lock adc [rsi],rcx
+  expect_before<std::uint64_t>({0x48, 0x83, 0x16, 0xfe}, adc_constant);              // adc qword [rsi],-2
+  expect_before<std::uint32_t>({0x19, 0x0e}, sbb_long);                              // sbb [rsi],ecx
+  expect_before<std::uint8_t>({0x80, 0x1e, 0x7f}, sbb_byte_constant);                // sbb byte [rsi],0x7f
+  expect_before<std::uint32_t>({0x81, 0x1e, 0x78, 0x56, 0x34, 0x12}, sbb_constant);  // sbb dword [rsi],…
 }
 
 TEST(ReadModifyWriteWithCarry, OfARotation) {
-  expect_before<std::uint8_t>({0xd0, 0x16}, rcl_byte_once);               // rcl byte [rsi],1
-  expect_before<std::uint8_t>({0xd2, 0x16}, rcl_byte_by_cl);              // rcl byte [rsi],cl
-  expect_before<std::uint8_t>({0xc0, 0x16, 9}, rcl_byte_round);           // rcl byte [rsi],9
-  expect_before<std::uint16_t>({0x66, 0xc1, 0x16, 13}, rcl_word);         // rcl word [rsi],13
-  expect_before<std::uint64_t>({0x48, 0xd3, 0x16}, rcl_quad_by_cl);       // rcl qword [rsi],cl
-  expect_before<std::uint8_t>({0xc0, 0x1e, 30}, rcr_byte);                // rcr byte [rsi],30
-  expect_before<std::uint32_t>({0xd1, 0x1e}, rcr_long_once);              // rcr dword [rsi],1
-  expect_before<std::uint32_t>({0xd3, 0x1e}, rcr_long_by_cl);             // rcr dword [rsi],cl
-  expect_before<std::uint64_t>({0x48, 0xc1, 0x1e, 63}, rcr_quad);         // rcr qword [rsi],63
+  expect_before<std::uint8_t>({0xd0, 0x16}, rcl_byte_once);          // rcl byte [rsi],1
+  expect_before<std::uint8_t>({0xd2, 0x16}, rcl_byte_by_cl);         // rcl byte [rsi],cl
+  expect_before<std::uint8_t>({0xc0, 0x16, 9}, rcl_byte_round);      // rcl byte [rsi],9
+  expect_before<std::uint16_t>({0x66, 0xc1, 0x16, 13}, rcl_word);    // rcl word [rsi],13
+  expect_before<std::uint64_t>({0x48, 0xd3, 0x16}, rcl_quad_by_cl);  // rcl qword [rsi],cl
+  expect_before<std::uint8_t>({0xc0, 0x1e, 30}, rcr_byte);           // rcr byte [rsi],30
+  expect_before<std::uint32_t>({0xd1, 0x1e}, rcr_long_once);         // rcr dword [rsi],1
+  expect_before<std::uint32_t>({0xd3, 0x1e}, rcr_long_by_cl);        // rcr dword [rsi],cl
+  expect_before<std::uint64_t>({0x48, 0xc1, 0x1e, 63}, rcr_quad);    // rcr qword [rsi],63
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ TEST_F(LinkMapTest, OneThatCameLaterMeansWhatItSays) {
 TEST_F(LinkMapTest, WithoutASlideNothingMoves) {
   relocate(0);
   EXPECT_EQ(map_.inserted(kOld, point(kLink + 0x100)), point(kLink + 0x100));
-  EXPECT_FALSE(map_.means_linked(kOld, point(kLink)));
+  EXPECT_FALSE(map_.meant(kOld, point(kLink)));
 }
 
 TEST_F(LinkMapTest, AnAddressOutsideTheImageIsLeftAlone) {
@@ -89,9 +89,9 @@ TEST_F(LinkMapTest, AndOneThatWasToldTheRunningOne) {
 TEST_F(LinkMapTest, WhoWasToldBeforeTheKernelRanKnowsAsWell) {
   map_.told(kOld, kNear);
   relocate(kNear);
-  EXPECT_FALSE(map_.means_linked(kOld, point(kLink + kNear)));
+  EXPECT_FALSE(map_.meant(kOld, point(kLink + kNear)));
   EXPECT_EQ(map_.inserted(kOld, point(kLink + kNear)), point(kLink + kNear));
-  EXPECT_TRUE(map_.means_linked(kOld, point(kLink))) << "nothing runs there";
+  EXPECT_TRUE(map_.meant(kOld, point(kLink))) << "nothing runs there";
 }
 
 TEST_F(LinkMapTest, AndStillDoesWhenTheSameKernelComesAgain) {
@@ -99,19 +99,45 @@ TEST_F(LinkMapTest, AndStillDoesWhenTheSameKernelComesAgain) {
   map_.told(kOld, kNear);
   map_.forget();
   relocate(kNear);
-  EXPECT_FALSE(map_.means_linked(kOld, point(kLink + kNear)));
+  EXPECT_FALSE(map_.meant(kOld, point(kLink + kNear)));
 }
 
 TEST_F(LinkMapTest, WhoWasToldOfAnotherSlideDoesNot) {
   map_.told(kOld, kFar);
   relocate(kNear);
-  EXPECT_TRUE(map_.means_linked(kOld, point(kLink + kNear)));
+  EXPECT_TRUE(map_.meant(kOld, point(kLink + kNear)));
+}
+
+TEST_F(LinkMapTest, WhoKnowsAnotherPlaceMeansTheKernelThatRuns) {
+  map_.told(kOld, kFar);
+  relocate(kNear);
+  const PointSpec asked = point(kLink + kFar + 0x100), there = point(kLink + kNear + 0x100);
+  EXPECT_EQ(map_.meant(kOld, asked), there);
+  EXPECT_EQ(map_.inserted(kOld, asked), there);
+  EXPECT_EQ(map_.set_at(kOld, there), asked.at);
+  EXPECT_EQ(map_.removed(kOld, asked), there);
+  EXPECT_FALSE(map_.set_at(kOld, there).has_value());
+}
+
+TEST_F(LinkMapTest, AlsoWhenThatIsWhereItIsLinked) {
+  map_.told(kOld, kFar);
+  relocate(0);
+  EXPECT_EQ(map_.inserted(kOld, point(kLink + kFar)), point(kLink));
+  EXPECT_EQ(map_.inserted(kOld, point(kLink)), point(kLink));  // its symbols have been moved
+  EXPECT_EQ(map_.inserted(kOld, point(kLink + kFar)), point(kLink + kFar));
+}
+
+TEST_F(LinkMapTest, WhoSetsAPointInTheRunningImageMeansThatKernelWhereverItComesNext) {
+  relocate(kFar);
+  EXPECT_EQ(map_.inserted(kOld, point(kLink + kFar)), point(kLink + kFar));
+  relocate(kNear);
+  EXPECT_EQ(map_.inserted(kOld, point(kLink + kFar + 4)), point(kLink + kNear + 4));
 }
 
 TEST_F(LinkMapTest, AProbeIsWhereTheKernelSaysItIs) {
   const PointSpec probe{.kind = PointKind::kProbe, .at = kLink + kNear, .length = 1};
   relocate(kNear);
-  EXPECT_FALSE(map_.means_linked(kOld, probe));
+  EXPECT_FALSE(map_.meant(kOld, probe));
   EXPECT_EQ(map_.inserted(kOld, probe), probe);
 }
 
