@@ -18,7 +18,7 @@ LINK_TEXT = 0xFFFFFFFF81000000
 INIT = """
 echo "text: $(grep ' _text$' /proc/kallsyms)"
 echo "cpus: $(nproc)"
-echo "bad: $(dmesg | grep -E 'WARNING:|BUG:|Oops' | grep -v 'Return Stack Overflow')"
+echo "bad: $(dmesg | grep -E 'WARNING: CPU|BUG:|Oops')"
 poweroff -f
 """
 
