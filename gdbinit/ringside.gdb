@@ -1,6 +1,8 @@
 # Handy commands for gdb on a ringside guest: (gdb) source gdbinit/ringside.gdb
 
-set remotetimeout 10
+if $_gdb_setting("remotetimeout") < 10
+  set remotetimeout 10
+end
 # ringside steps over its breakpoints itself; gdb's own way would write into live kernel text.
 set displaced-stepping off
 
