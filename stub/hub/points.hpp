@@ -65,7 +65,7 @@ class PointTable {
   std::size_t owned_by(TracerId owner) const;
   // Does anyone want to stop at exactly this address, by a point of this kind?
   bool has(PointKind kind, Gva at) const { return points_.contains({.kind = kind, .at = at, .length = 1}); }
-  bool has_at(Gva at) const {
+  bool has_at(Gva at) const {  // by one of any kind
     return has(PointKind::kSoftware, at) || has(PointKind::kHardware, at) || has(PointKind::kProbe, at);
   }
 

@@ -20,6 +20,14 @@ class GuestWritesOnKvm : public HubOnKvm {
     const auto colon = listing.find(": ", line);
     return std::stoull(listing.substr(colon + 2));
   }
+  // Of the code, as a tracer sees it.
+  Bytes own_bytes(Tracer& who, std::uint64_t offset, std::size_t size) {
+    std::optional<Bytes> seen;
+    who.port->read_memory(VcpuId{0}, tracer::AddressSpace::kVirtual, Gva{kCode + offset}, size,
+                          [&](Result<Bytes> data) { seen = data.value_or(Bytes{}); });
+    EXPECT_TRUE(pump([&] { return seen.has_value(); }));
+    return seen.value_or(Bytes{});
+  }
   void put(std::uint64_t at, const Code& bytes) { ASSERT_TRUE(machine_->memory().write(Gpa{at}, bytes)); }
 };
 
@@ -138,11 +146,7 @@ TEST_F(GuestWritesOnKvm, AnInt3StaysOnTopOfWhatTheGuestWrites) {
   const StopEvent event = wait_stop(*alice);
   EXPECT_EQ(event.reason, StopReason::kSoftwareBreak);
   EXPECT_EQ(offset(event), 0x10u);
-  std::optional<Bytes> seen;
-  alice->port->read_memory(VcpuId{0}, tracer::AddressSpace::kVirtual, Gva{kCode + 0x10}, 2,
-                           [&](Result<Bytes> data) { seen = data.value_or(Bytes{}); });
-  ASSERT_TRUE(pump([&] { return seen.has_value(); }));
-  EXPECT_EQ(*seen, (Bytes{0xc3, 0x90}));
+  EXPECT_EQ(own_bytes(*alice, 0x10, 2), (Bytes{0xc3, 0x90}));
   EXPECT_EQ(machine_->qword(kCode + 0x10) & 0xff, 0xccu);
 }
 
@@ -159,11 +163,7 @@ TEST_F(GuestWritesOnKvm, WhatIsReadUnderAnInt3IsTheGuestsOwn) {
   ASSERT_TRUE(insert(*alice, software(8)));
   resume(*alice);
   EXPECT_EQ(offset(wait_stop(*alice)), 8u);
-  std::optional<Bytes> seen;
-  alice->port->read_memory(VcpuId{0}, tracer::AddressSpace::kVirtual, Gva{kCode + 0x20}, 1,
-                           [&](Result<Bytes> data) { seen = data.value_or(Bytes{}); });
-  ASSERT_TRUE(pump([&] { return seen.has_value(); }));
-  EXPECT_EQ(*seen, Bytes{0x42});
+  EXPECT_EQ(own_bytes(*alice, 0x20, 1), Bytes{0x42});
 }
 
 // A loop around a cmpxchg of a byte where an int3 stands.
@@ -187,11 +187,7 @@ class CompareUnderInt3 : public GuestWritesOnKvm {
     ASSERT_TRUE(insert(*alice, software(21)));
     resume(*alice);
     EXPECT_EQ(offset(wait_stop(*alice)), 21u);
-    std::optional<Bytes> seen;
-    alice->port->read_memory(VcpuId{0}, tracer::AddressSpace::kVirtual, Gva{kCode + 0x20}, 1,
-                             [&](Result<Bytes> data) { seen = data.value_or(Bytes{}); });
-    ASSERT_TRUE(pump([&] { return seen.has_value(); }));
-    EXPECT_EQ(*seen, Bytes{0x42});
+    EXPECT_EQ(own_bytes(*alice, 0x20, 1), Bytes{0x42});
     EXPECT_EQ(machine_->qword(kCode + 0x20) & 0xff, 0xccu);
   }
 };

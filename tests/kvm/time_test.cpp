@@ -14,7 +14,7 @@ using namespace std::chrono_literals;
 constexpr std::uint64_t kMillisecond = 1'000'000;  // in ns
 constexpr auto kStop = 3s;
 // Of a stop: a busy machine takes its time until all stands.
-constexpr std::uint64_t kUnnoticed = 2500 * kMillisecond;
+constexpr std::uint64_t kUnnoticed = 1000 * kMillisecond;
 
 class Stopwatch {
  public:

@@ -5,11 +5,11 @@ import unittest
 from pathlib import Path
 
 import case
+import soak_coherent
 from harness import kernels
 from harness.gdb import Gdb
 from harness.guest import Guest
 from harness.rawclient import RawClient
-import soak_coherent
 from test_coherent import COMPLAINTS, PATIENT, Patching
 
 GUESTS = Path(__file__).resolve().parent / "guests"
@@ -48,7 +48,6 @@ sleep 10000"""
 class BreakpointsInTheSecond(Patching):
     points = 100
     patience = 400
-    # 38,000 places are patched.
     busy = soak_coherent.EveryFunctionTraced.busy
 
     def test_they_move_to_where_it_is_and_it_patches_itself_below_them(self) -> None:
